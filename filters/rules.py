@@ -1,0 +1,124 @@
+"""Deciding, apart from measuring: signals and bounds -> marks.
+
+A step measures columns with a function that knows no threshold, adds them with `with_signals`, and states its bounds in
+order; `mark` records the first that fails, with value and threshold, and the names of all that fail. A null measurement
+fails (Arrow nulls would pass through `and_` and `if_else` and could erase an earlier mark, so the deciding is in numpy).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.schema import REMOVAL
+
+
+class Bound(NamedTuple):
+    """`rule` names the fault. A row fails if its signal is null, below `least` or above `most`."""
+
+    rule: str
+    signal: str  # a column of the table, numeric or boolean (as 0 and 1)
+    least: float | None = None
+    most: float | None = None
+
+
+def with_signals(
+    docs: pa.Table, prefix: str, columns: dict[str, pa.Array | np.ndarray]
+) -> pa.Table:
+    """Appends `<prefix>.<name>` for each column; a column that is there already is replaced."""
+    for name, values in columns.items():
+        full = f"{prefix}.{name}"
+        values = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
+        if full in docs.column_names:
+            docs = docs.set_column(docs.column_names.index(full), full, values)
+        else:
+            docs = docs.append_column(full, values)
+    return docs
+
+
+def mark(docs: pa.Table, bounds: list[Bound]) -> pa.Table:
+    """Sets rule, value and threshold of rows that fail a bound and had no rule yet; adds every failed rule to `failed`."""
+    verdicts = []
+    for bound in bounds:
+        value, null = _as_float(docs[bound.signal])
+        failing = null.copy()
+        threshold = np.full(len(value), np.nan)
+        with np.errstate(invalid="ignore"):
+            if bound.least is not None:
+                low = value < bound.least
+                failing |= low
+                threshold[low | null] = bound.least
+            if bound.most is not None:
+                high = value > bound.most
+                failing |= high
+                threshold[high | (null & np.isnan(threshold))] = bound.most
+        verdicts.append((bound.rule, failing, np.where(null, np.nan, value), threshold))
+    return record(docs, verdicts)
+
+
+def record(
+    docs: pa.Table,
+    verdicts: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]],
+    matched_id: pa.Array | None = None,
+    similarity: np.ndarray | None = None,
+) -> pa.Table:
+    """Writes verdicts (rule, failing mask, value, threshold; NaN for null) in their order into the REMOVAL columns."""
+    docs = with_removal(docs)
+    n = docs.num_rows
+    free = docs["rule"].is_null().to_numpy(zero_copy_only=False)
+    first = np.full(n, -1)
+    value = np.full(n, np.nan)
+    threshold = np.full(n, np.nan)
+    any_failing = np.zeros(n, dtype=bool)
+    for i, (_, failing, v, t) in enumerate(verdicts):
+        new = failing & free & (first < 0)
+        first[new] = i
+        value[new], threshold[new] = v[new], t[new]
+        any_failing |= failing
+    if not any_failing.any():
+        return docs
+    marked = first >= 0
+    names = [v[0] for v in verdicts]
+    rule = docs["rule"].to_pylist()
+    failed = docs["failed"].to_pylist()
+    for row in np.flatnonzero(any_failing):
+        if marked[row]:
+            rule[row] = names[first[row]]
+        failed[row] = (failed[row] or []) + [v[0] for v in verdicts if v[1][row]]
+    docs = _put(docs, "rule", pa.array(rule, pa.string()))
+    docs = _put(docs, "failed", pa.array(failed, REMOVAL.field("failed").type))
+    docs = _put(docs, "value", _overlay(docs["value"], marked, value))
+    docs = _put(docs, "threshold", _overlay(docs["threshold"], marked, threshold))
+    if similarity is not None:
+        docs = _put(docs, "similarity", _overlay(docs["similarity"], marked, similarity))
+    if matched_id is not None:
+        old, new_ids = docs["matched_id"].to_pylist(), matched_id.to_pylist()
+        merged = [new_ids[i] if marked[i] else old[i] for i in range(n)]
+        docs = _put(docs, "matched_id", pa.array(merged, pa.string()))
+    return docs
+
+
+def with_removal(docs: pa.Table) -> pa.Table:
+    """The table with all REMOVAL columns, null where they were missing."""
+    for field in REMOVAL:
+        if field.name not in docs.column_names:
+            docs = docs.append_column(field, pa.nulls(docs.num_rows, field.type))
+    return docs
+
+
+def _as_float(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    null = column.is_null().to_numpy(zero_copy_only=False)
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    value = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    return value, null | np.isnan(value)
+
+
+def _overlay(column: pa.ChunkedArray, where: np.ndarray, values: np.ndarray) -> pa.Array:
+    old = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    merged = np.where(where, values, old)
+    return pa.array(merged, pa.float64(), mask=np.isnan(merged))
+
+
+def _put(docs: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return docs.set_column(docs.column_names.index(name), docs.schema.field(name), values)

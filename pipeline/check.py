@@ -1,0 +1,128 @@
+"""`corpusmill check`: mistakes before the run. Paths, models and test sets are looked for, then the first records of the
+first shards go through every document stage in a temporary directory, with all steps run on all documents, so that each
+rule's firing rate shows."""
+
+import dataclasses
+import tempfile
+from collections import Counter
+from typing import Any, NamedTuple
+
+from pipeline.config import Run
+from pipeline.executor import StageError, connect
+from pipeline.parts import read_tables
+from pipeline.stages import document_stages, find_shards, resolve_files, run_pipeline
+from pipeline.storage import input_identity, join, list_files
+
+SHARDS = 3  # of each source, tried
+ALWAYS = 0.5  # a rule that fires on more than this share of a source's documents is worth a look
+LOST = 0.9  # and so is a source that loses more than this
+
+
+class Report(NamedTuple):
+    ok: bool
+    text: str
+    warnings: list[str]
+
+
+def check(run: Run, limit: int) -> Report:
+    """Raises StageError where something is missing; a report with warnings otherwise."""
+    shards = _look_for_files(run)
+    with tempfile.TemporaryDirectory(prefix="corpusmill-check-") as out, connect("off") as cluster:
+        trial = _trial_of(run, shards, limit)
+        manifest = run_pipeline(trial, out, cluster, document_stages(run, None)[-1])
+        fired = {name: _firing(out, name) for name in run.sources}
+    lines = [f"{run.name}: configuration, paths and models are in order"]
+    warnings: list[str] = []
+    for name, source in run.sources.items():
+        mine = [s for s in shards if s.source == name]
+        first, last = _first_and_last(manifest, name)
+        lines += [
+            "",
+            f"sources.{name}: {len(mine)} shards, {first['in']} records tried, {last['kept']} kept",
+        ]
+        n = max(manifest["stages"]["ingest"][name]["kept"], 1)
+        for rule, times in fired[name].most_common():
+            lines.append(f"  {rule:<44}{times:>6} of {n}")
+            if times > ALWAYS * n and n >= 10:
+                warnings.append(f"sources.{name}: {rule} fires on {times} of {n} documents")
+        silent = [
+            u.name for u in source.steps if not any(r.startswith(u.name + ".") for r in fired[name])
+        ]
+        silent = [step for step in silent if step != "scrub_pii"]  # it edits and never marks
+        if silent:
+            lines.append(f"  fired on none: {', '.join(silent)}")
+        if not first["in"]:
+            warnings.append(f"sources.{name}: no record at all in {mine[0].path}")
+        elif last["kept"] < (1 - LOST) * first["in"]:
+            warnings.append(
+                f"sources.{name}: only {last['kept']} of {first['in']} records are kept"
+            )
+        if first["lost"]:
+            warnings.append(f"sources.{name}: {first['lost']} records could not be read")
+    lines += ["", *[f"warning: {warning}" for warning in warnings]] if warnings else []
+    return Report(True, "\n".join(lines), warnings)
+
+
+def _look_for_files(run: Run) -> list[Any]:
+    """All shards. Raises StageError with every missing path, model and test set."""
+
+    def place(path: str) -> str:
+        return (
+            path if "://" in path or path.startswith("/") or not run.root else join(run.root, path)
+        )
+
+    def size_only(path: str) -> str:
+        return ""
+
+    mistakes: list[str] = []
+    shards: list[Any] = []
+    try:
+        shards = find_shards(run, place, size_only)
+    except StageError as error:
+        mistakes += str(error).splitlines()
+    fitted = {f"models.{name}": ("", "") for name in run.models}
+    for name, source in run.sources.items():
+        try:
+            known: dict[str, list] = {}
+            resolve_files(
+                source.steps,
+                f"sources.{name}",
+                fitted,
+                place,
+                lambda p, k=known: input_identity(p, k),
+            )
+        except StageError as error:
+            mistakes += str(error).splitlines()
+    if mistakes:
+        raise StageError("\n".join(mistakes))
+    return shards
+
+
+def _trial_of(run: Run, shards: list[Any], limit: int) -> Run:
+    sources = {}
+    for name, source in run.sources.items():
+        paths = tuple(s.path for s in shards if s.source == name)[:SHARDS]
+        sources[name] = dataclasses.replace(source, paths=paths)
+    return dataclasses.replace(
+        run,
+        sources=sources,
+        limit=limit,
+        audit_fraction=1.0,
+        max_error_fraction=1.0,
+        dedup=dataclasses.replace(run.dedup, partitions=1),
+    )
+
+
+def _firing(out: str, source: str) -> Counter[str]:
+    """How many documents failed each rule, whether or not another rule had failed before."""
+    fired: Counter[str] = Counter()
+    for path in list_files(join(out, "removed", source)):
+        for table in read_tables(out, path[len(out) + 1 :], ["rule", "failed"]):
+            for row in table.to_pylist():
+                fired.update(set(row["failed"] or [row["rule"]]))
+    return fired
+
+
+def _first_and_last(manifest: dict[str, Any], source: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    stages = [counts[source] for counts in manifest["stages"].values() if source in counts]
+    return stages[0], stages[-1]

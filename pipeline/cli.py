@@ -1,0 +1,334 @@
+"""The commands. Exit status: 0 success, 1 a run that failed, 2 a mistake in the call or the configuration."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+def main(argv: list[str] | None = None) -> int:
+    from pipeline.config import ConfigError
+    from pipeline.executor import StageError
+
+    args = _parser().parse_args(argv)
+    try:
+        result = args.command(args)
+    except ConfigError as error:
+        return _fail(error, 2)
+    except (StageError, ValueError) as error:
+        return _fail(error, 1)
+    except OSError as error:
+        return _fail(f"{error.filename or ''}: {error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command goes on where it stopped", 130)
+    if args.json:
+        print(json.dumps(result, sort_keys=True))
+    return 0 if result.get("ok", True) else 1
+
+
+def _fail(error: object, status: int) -> int:
+    for line in str(error).splitlines():
+        print(f"corpusmill: {line}", file=sys.stderr)
+    return status
+
+
+# --- the pipeline ------------------------------------------------------------------------------
+
+
+def _run(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.config import load
+
+    return _execute(load(args.config, args.set), args.out or _default_out(args.config), args)
+
+
+def _default_out(config: str) -> str:
+    return f"out/{Path(config).stem}"
+
+
+def _execute(
+    run: Any, out: str, args: argparse.Namespace, until: str | None = None
+) -> dict[str, Any]:
+    """Runs a configuration and prints what happened to the documents."""
+    from pipeline.executor import connect
+    from pipeline.stages import run_pipeline
+    from pipeline.summary import render_summary
+
+    started = time.monotonic()
+    with connect(args.ray, args.workers) as cluster:
+        manifest = run_pipeline(run, out, cluster, getattr(args, "until", None) or until)
+    print(render_summary(manifest))
+    print(f"\n{out}: done in {time.monotonic() - started:.1f} s")
+    return {"ok": True, "out": out, "corpus_digest": manifest["corpus_digest"]}
+
+
+def _demo(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.config import load
+    from pipeline.sample import make_inputs
+    from pipeline.scorecard import render, scorecard
+
+    out = Path(args.out)
+    inputs = out / "inputs"
+    print(f"demo: making inputs in {inputs} from what is on this machine", flush=True)
+    make_inputs(inputs)
+    run = load(CONFIGS / "demo.toml", [f"root={json.dumps(str(inputs))}", *args.set])
+    result = _execute(run, str(out), args)
+    scores = scorecard(out, inputs / "truth.jsonl")
+    print("\n" + render(scores))
+    return result
+
+
+def _check(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.check import check
+    from pipeline.config import load
+
+    report = check(load(args.config, args.set), args.limit)
+    print(report.text)
+    return {"ok": report.ok, "warnings": report.warnings}
+
+
+def _why(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.why import explain, find
+
+    rows = find(args.dir, args.id)
+    if not rows:
+        raise ValueError(
+            f"{args.id}: not in {args.dir}/documents, removed or errors; "
+            "give a whole id (<source>/<shard>/<locator>) or a url"
+        )
+    print("\n\n".join(explain(row) for row in rows))
+    return {
+        "rows": [{k: row.get(k) for k in ("id", "table", "rule", "matched_id")} for row in rows]
+    }
+
+
+# --- one stage alone ---------------------------------------------------------------------------
+
+
+def _single(paths: list[str], steps: list[dict[str, Any]] | None = None, **sections: Any) -> Any:
+    """A run over documents in Parquet or JSONL. The output directory of an earlier command stands for its documents, and
+    their sources keep their names; other files are one source, `input`."""
+    from pipeline.config import parse
+
+    sources: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        if (Path(path) / "manifest.json").exists():
+            for folder in sorted((Path(path) / "documents").iterdir()):
+                sources.setdefault(folder.name, {"paths": []})["paths"].append(str(folder))
+        else:
+            sources.setdefault("input", {"paths": []})["paths"].append(path)
+    for source in sources.values():
+        source |= {"format": "table", "steps": steps or []}
+    return parse({"name": "single", "sources": sources, **sections})
+
+
+def _extract(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.config import parse
+
+    source = {"format": args.format, "paths": args.paths}
+    return _execute(parse({"name": "extract", "sources": {args.source: source}}), args.out, args)
+
+
+def _filter(args: argparse.Namespace) -> dict[str, Any]:
+    steps = [{"use": name.strip()} for name in args.steps.split(",")]
+    return _execute(_single(args.paths, steps), args.out, args)
+
+
+def _dedup(args: argparse.Namespace) -> dict[str, Any]:
+    dedup: dict[str, Any] = {"exact": {}, "minhash": {"similarity": args.similarity}}
+    if args.ngram_words:
+        dedup["ngrams"] = {"words": args.ngram_words}
+    return _execute(_single(args.paths, dedup=dedup), args.out, args)
+
+
+def _decontaminate(args: argparse.Namespace) -> dict[str, Any]:
+    steps = [{"use": "decontaminate", "against": args.against, "n": args.n}]
+    return _execute(_single(args.paths, steps), args.out, args)
+
+
+def _scrub(args: argparse.Namespace) -> dict[str, Any]:
+    return _execute(_single(args.paths, [{"use": "scrub_pii"}]), args.out, args)
+
+
+def _tokenizer(args: argparse.Namespace) -> dict[str, Any]:
+    run = _single(args.paths, tokenizer={"vocab_size": args.vocab_size})
+    return _execute(run, args.out, args, until="tokenizer")
+
+
+def _tokenize(args: argparse.Namespace) -> dict[str, Any]:
+    model = Path(args.tokenizer)
+    found = [model] if model.is_file() else sorted(model.rglob("tokenizer.model"))
+    if len(found) != 1:
+        raise ValueError(f"{model}: {len(found)} files named tokenizer.model there; name one")
+    run = _single(args.paths, tokenizer={"model": str(found[0])})
+    return _execute(run, args.out, args, until="tokenize")
+
+
+def _pack(args: argparse.Namespace) -> dict[str, Any]:
+    return _run_until(args, "pack", "mixture")
+
+
+def _train(args: argparse.Namespace) -> dict[str, Any]:
+    return _run_until(args, "train", "train")
+
+
+def _run_until(args: argparse.Namespace, until: str, section: str) -> dict[str, Any]:
+    from pipeline.config import ConfigError, load
+
+    run = load(args.config, args.set)
+    if getattr(run, section) is None:
+        raise ConfigError([f"{args.config}: no [{section}] section, which this command needs"])
+    return _execute(run, args.out or _default_out(args.config), args, until)
+
+
+# --- the command line --------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="corpusmill",
+        description="Raw shards to a training-ready corpus, with a record of every document's fate.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    formats = ["warc", "books", "code", "arxiv", "table"]
+
+    def add(name: str, command: Callable, text: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"example: corpusmill {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(command=command)
+        sub.add_argument("--json", action="store_true", help="print a machine-readable last line")
+        return sub
+
+    def add_run(name: str, command: Callable, text: str, example: str) -> argparse.ArgumentParser:
+        sub = add(name, command, text, example)
+        sub.add_argument(
+            "--ray",
+            metavar="ADDRESS",
+            help="a running cluster; or off: a plain loop in this process",
+        )
+        sub.add_argument(
+            "--workers", type=int, metavar="N", help="cores of a local Ray (default: all)"
+        )
+        return sub
+
+    def add_config(
+        name: str, command: Callable, text: str, example: str
+    ) -> argparse.ArgumentParser:
+        sub = add_run(name, command, text, example)
+        sub.add_argument("config", metavar="CONFIG", help="a TOML file")
+        sub.add_argument("--out", metavar="DIR", help="default: out/<name of CONFIG>")
+        _add_set(sub)
+        return sub
+
+    def add_single(
+        name: str, command: Callable, text: str, example: str
+    ) -> argparse.ArgumentParser:
+        sub = add_run(name, command, text, example)
+        where = "Parquet or JSONL(.gz) files or patterns, or the --out of an earlier command"
+        sub.add_argument("paths", nargs="+", metavar="PATHS", help=where)
+        sub.add_argument("--out", required=True, metavar="DIR")
+        return sub
+
+    sub = add_run(
+        "demo", _demo, "make inputs on this machine and run everything", "demo --out demo-out"
+    )
+    sub.add_argument("--out", default="demo-out", metavar="DIR")
+    _add_set(sub)
+    sub = add_config("run", _run, "run a configuration", "run configs/real.toml --out out/real")
+    sub.add_argument(
+        "--until",
+        choices=["ingest", "filter", "dedup", "tokenizer", "tokenize", "pack", "train"],
+        help="stop after this stage",
+    )
+    sub = add("check", _check, "find mistakes before a run", "check configs/real.toml")
+    sub.add_argument("config", metavar="CONFIG")
+    sub.add_argument(
+        "--limit", type=int, default=50, metavar="N", help="records of each shard tried"
+    )
+    _add_set(sub)
+    sub = add(
+        "why", _why, "show a document's fate", "why out/real books/frankenstein_frank13.txt.gz/0"
+    )
+    sub.add_argument("dir", metavar="DIR", help="the --out of a run")
+    sub.add_argument("id", metavar="ID_OR_URL")
+
+    sub = add_run(
+        "extract",
+        _extract,
+        "turn shards into documents",
+        "extract 'shards/*.warc.gz' --format warc --out out/web",
+    )
+    sub.add_argument("paths", nargs="+", metavar="PATHS")
+    sub.add_argument("--format", required=True, choices=formats)
+    sub.add_argument("--source", default="input", metavar="NAME", help="the source's name")
+    sub.add_argument("--out", required=True, metavar="DIR")
+    sub = add_single(
+        "filter",
+        _filter,
+        "run filter steps with their default thresholds",
+        "filter out/web --steps language,gopher_quality --out out/filtered",
+    )
+    sub.add_argument("--steps", required=True, metavar="NAME[,NAME]")
+    sub = add_single(
+        "dedup",
+        _dedup,
+        "remove exact and verified near duplicates",
+        "dedup out/filtered --out out/unique",
+    )
+    sub.add_argument(
+        "--similarity", type=float, default=0.8, metavar="S", help="Jaccard (default .8)"
+    )
+    sub.add_argument("--ngram-words", type=int, metavar="N", help="cut runs of N words seen before")
+    sub = add_single(
+        "decontaminate",
+        _decontaminate,
+        "remove documents that hold test-set items",
+        "decontaminate out/unique --against 'testsets/*.jsonl' --out out/clean",
+    )
+    sub.add_argument("--against", nargs="+", required=True, metavar="PATHS")
+    sub.add_argument(
+        "--n", type=int, default=13, metavar="N", help="words of an n-gram (default 13)"
+    )
+    add_single("scrub", _scrub, "replace PII by tags", "scrub out/clean --out out/scrubbed")
+    sub = add_single(
+        "tokenizer",
+        _tokenizer,
+        "train a byte-fallback BPE tokenizer",
+        "tokenizer out/scrubbed --vocab-size 32000 --out out/tokenizer",
+    )
+    sub.add_argument("--vocab-size", type=int, required=True, metavar="N")
+    sub = add_single(
+        "tokenize",
+        _tokenize,
+        "turn documents into token ids",
+        "tokenize out/scrubbed --tokenizer out/tokenizer --out out/tokens",
+    )
+    sub.add_argument("--tokenizer", required=True, metavar="DIR", help="or a tokenizer.model")
+    add_config("pack", _pack, "run a configuration up to its packed rows", "pack configs/real.toml")
+    add_config(
+        "train", _train, "run a configuration up to its trained model", "train configs/real.toml"
+    )
+    return parser
+
+
+def _add_set(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the configuration: train.steps=20",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,353 @@
+"""TOML -> frozen dataclasses. Every mistake is one line: the place, the value, the mend; all of them at once.
+
+sources.web.steps[3].min_word: gopher_quality has no such key. Did you mean min_words?
+"""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dedup.exact import Exact
+from dedup.minhash import MinHash
+from dedup.ngrams import NGrams
+from pipeline.mixture import Mixture
+from pipeline.sources import FORMATS
+from pipeline.steps import STEPS, Use
+from tokenizer.train import Tokenizer
+from train.loop import Train
+
+
+class ConfigError(ValueError):
+    """One or more mistakes in a configuration, a line each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A named set of shards of one format."""
+
+    format: str
+    paths: tuple[str, ...]
+    reader: Any
+    """The config of the format's reader."""
+    steps: tuple[Use, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model fitted in the run from the extracted text of its own sources: no downloads."""
+
+    fit: Literal["perplexity", "quality"]
+    sources: tuple[str, ...] = ()
+    """perplexity: whose text is the reference."""
+    positive: tuple[str, ...] = ()
+    """quality: whose text is good."""
+    negative: tuple[str, ...] = ()
+    """quality: whose text is ordinary."""
+    sample_bytes: int = 20_000_000
+    """Text used of each list of sources, chosen by a hash of the id."""
+    order: int = 3
+    """perplexity: the n of the n-gram model, 1 to 5."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dedup:
+    """Which duplicates to look for; a section that is absent is a method that is not run."""
+
+    exact: Exact | None = None
+    minhash: MinHash | None = None
+    ngrams: NGrams | None = None
+    prefer: tuple[str, ...] = ()
+    """Sources in the order in which their documents are kept; the others follow. Then the longer document, then the id."""
+    partitions: int = 16
+    """Tasks of each exchange. Part of the identity of its files: choose it once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One configuration file: one run."""
+
+    name: str
+    sources: dict[str, Source]
+    seed: int = 0
+    root: str = ""
+    """Where relative paths start; the current directory if empty."""
+    models: dict[str, Model] = field(default_factory=dict)
+    dedup: Dedup = field(default_factory=Dedup)
+    tokenizer: Tokenizer | None = None
+    mixture: Mixture | None = None
+    train: Train | None = None
+    audit_fraction: float = 0.01
+    """Share of documents that see every step, chosen by a hash of the id."""
+    max_error_fraction: float = 0.001
+    """Share of a shard's records that may be lost to errors before the run stops; up to 20 records may be lost in any shard."""
+    limit: int = 0
+    """Records read of each part; 0 is all. For trials."""
+    batch_bytes: int = 16 << 20
+    """Text held at once by a task."""
+    split_bytes: int = 64 << 20
+    """Input bytes of one task, where the format can be split."""
+
+
+def load(path: str | Path, changes: list[str] | None = None) -> Run:
+    """Reads a TOML file; `changes` are `dotted.key=value` overrides. Raises ConfigError."""
+    try:
+        text = Path(path).read_text()
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}; check the path"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: not UTF-8 text; a configuration is a TOML file"]) from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: not valid TOML: {error}"]) from None
+    for change in changes or []:
+        _override(table, change)
+    return parse(table)
+
+
+def parse(table: dict[str, Any]) -> Run:
+    """A run from a TOML table. Raises ConfigError with every mistake that was found."""
+    mistakes: list[str] = []
+    table = dict(table)
+    sources = {
+        name: _source(value, f"sources.{name}", mistakes)
+        for name, value in _tables(table.pop("sources", {}), "sources", mistakes)
+    }
+    models = {
+        name: build(Model, value, f"models.{name}", mistakes)
+        for name, value in _tables(table.pop("models", {}), "models", mistakes)
+    }
+    run = build(Run, table, "", mistakes, given={"sources": sources, "models": models})
+    if not sources:
+        mistakes.append("sources: none; add a [sources.NAME] with format and paths")
+    if not mistakes:
+        mistakes += _cross_check(run)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return run
+
+
+def resolved(run: Run) -> dict[str, Any]:
+    """The configuration with every default written out, as JSON types."""
+    return _plain(run)
+
+
+def build(
+    kind: type,
+    table: object,
+    place: str,
+    mistakes: list[str],
+    what: str = "",
+    given: dict[str, Any] | None = None,
+) -> Any:
+    """An instance of a config dataclass from a TOML table; None and added mistakes where it cannot be made."""
+    if not isinstance(table, dict):
+        mistakes.append(f"{place}: {table!r} is not a table")
+        return None
+    hints = typing.get_type_hints(kind)
+    values = dict(given or {})
+    names = [f.name for f in dataclasses.fields(kind) if f.name not in values]
+    before = len(mistakes)
+    for key, value in table.items():
+        here = f"{place}.{key}" if place else key
+        if key not in names:
+            mistakes.append(
+                f"{here}: {what or place or 'a run'} has no such key.{_hint(key, names)}"
+            )
+            continue
+        values[key] = _convert(value, hints[key], here, mistakes)
+    for f in dataclasses.fields(kind):
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and f.name not in values:
+            here = f"{place}.{f.name}" if place else f.name
+            mistakes.append(f"{here}: missing; it has no default")
+    if len(mistakes) > before:
+        return None
+    try:
+        return kind(**values)
+    except ValueError as error:  # a __post_init__ check of the dataclass
+        mistakes.append(f"{place}: {error}" if place else str(error))
+        return None
+
+
+def _source(table: object, place: str, mistakes: list[str]) -> Source | None:
+    if not isinstance(table, dict):
+        mistakes.append(f"{place}: {table!r} is not a table")
+        return None
+    table = dict(table)
+    name = table.pop("format", None)
+    if name not in FORMATS:
+        mistakes.append(
+            f"{place}.format: no such format {name!r}.{_hint(str(name), list(FORMATS))}"
+        )
+        return None
+    given: dict[str, Any] = {"format": name}
+    steps = table.pop("steps", [])
+    given["steps"] = _steps(steps, f"{place}.steps", mistakes)
+    paths = {"paths": table.pop("paths")} if "paths" in table else {}
+    given["reader"] = build(FORMATS[name].config, table, place, mistakes, f"format {name}")
+    return build(Source, paths, place, mistakes, given=given)
+
+
+def _steps(entries: object, place: str, mistakes: list[str]) -> tuple[Use, ...]:
+    if not isinstance(entries, list):
+        mistakes.append(f'{place}: {entries!r} is not a list of {{ use = "NAME", ... }}')
+        return ()
+    out = []
+    for i, entry in enumerate(entries):
+        here = f"{place}[{i}]"
+        if not isinstance(entry, dict) or "use" not in entry:
+            mistakes.append(f'{here}: {entry!r} is not of the form {{ use = "NAME", ... }}')
+            continue
+        name = entry["use"]
+        if name not in STEPS:
+            mistakes.append(f"{here}.use: no such step {name!r}.{_hint(str(name), list(STEPS))}")
+            continue
+        rest = {key: value for key, value in entry.items() if key != "use"}
+        out.append(Use(name, build(STEPS[name].config, rest, here, mistakes, name)))
+    return tuple(out)
+
+
+def _cross_check(run: Run) -> list[str]:
+    """What only the whole configuration shows."""
+    mistakes = []
+    known = list(run.sources)
+
+    def check_sources(names: typing.Iterable[str], place: str) -> None:
+        mistakes.extend(
+            f"{place}: no such source {name!r}.{_hint(name, known)}"
+            for name in names
+            if name not in known
+        )
+
+    for name, source in run.sources.items():
+        if not source.paths:
+            mistakes.append(f"sources.{name}.paths: empty; name at least one file or pattern")
+        if "/" in name or name.startswith((".", "_")):
+            mistakes.append(f"sources.{name}: a source's name has no '/' and no leading '.' or '_'")
+        for i, use in enumerate(source.steps):
+            model = getattr(use.config, "model", None)
+            if isinstance(model, str) and model.startswith("models."):
+                place = f"sources.{name}.steps[{i}].model"
+                wanted = model.removeprefix("models.")
+                if wanted not in run.models:
+                    hint = _hint(wanted, list(run.models))
+                    mistakes.append(f"{place}: no section [{model}].{hint}")
+                elif run.models[wanted].fit != use.name:
+                    mistakes.append(
+                        f"{place}: [{model}] fits {run.models[wanted].fit!r}, not {use.name!r}"
+                    )
+    for name, model in run.models.items():
+        lists = ["sources"] if model.fit == "perplexity" else ["positive", "negative"]
+        for key in lists:
+            if not getattr(model, key):
+                mistakes.append(
+                    f"models.{name}.{key}: empty; fit = {model.fit!r} needs source names"
+                )
+            check_sources(getattr(model, key), f"models.{name}.{key}")
+    check_sources(run.dedup.prefer, "dedup.prefer")
+    if run.dedup.partitions < 1:
+        mistakes.append(f"dedup.partitions: {run.dedup.partitions} is below 1")
+    if run.mixture:
+        check_sources(run.mixture.weights, "mixture.weights")
+        if not run.tokenizer:
+            mistakes.append("mixture: needs a [tokenizer] section, for its tokens")
+    if run.train and not run.mixture:
+        mistakes.append("train: needs a [mixture] section, for its packed rows")
+    for key in ("audit_fraction", "max_error_fraction"):
+        if not 0 <= getattr(run, key) <= 1:
+            mistakes.append(f"{key}: {getattr(run, key)} is not within 0..1")
+    if run.limit < 0:
+        mistakes.append(f"limit: {run.limit} is below 0; 0 means all records")
+    for key in ("batch_bytes", "split_bytes"):
+        if getattr(run, key) < 1 << 16:
+            mistakes.append(f"{key}: {getattr(run, key)} is below 65536")
+    return mistakes
+
+
+def _tables(value: object, place: str, mistakes: list[str]) -> list[tuple[str, object]]:
+    if not isinstance(value, dict):
+        mistakes.append(f"{place}: {value!r} is not a table of [{place}.NAME] sections")
+        return []
+    return list(value.items())
+
+
+def _convert(value: Any, hint: Any, place: str, mistakes: list[str]) -> Any:
+    """A TOML value as the annotated type: a list as a tuple, an int where a float is wanted, a table as a dataclass."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = [a for a in args if a is not type(None)]
+        return _convert(value, inner[0], place, mistakes)
+    if dataclasses.is_dataclass(hint):
+        return build(typing.cast(type, hint), value, place, mistakes)
+    if origin is Literal:
+        if value in args:
+            return value
+        mistakes.append(f"{place}: {value!r} is not one of {', '.join(map(repr, args))}")
+    elif origin is tuple and isinstance(value, list):
+        return tuple(_convert(v, args[0], f"{place}[{i}]", mistakes) for i, v in enumerate(value))
+    elif origin is dict and isinstance(value, dict):
+        return {k: _convert(v, args[1], f"{place}.{k}", mistakes) for k, v in value.items()}
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    elif hint in (str, bool) and isinstance(value, hint):
+        return value
+    elif hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    else:
+        name = {tuple: "a list", dict: "a table"}.get(origin) or getattr(
+            hint, "__name__", str(hint)
+        )
+        mistakes.append(f"{place}: {value!r} is not {name}")
+    return None
+
+
+def _hint(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    if close:
+        return f" Did you mean {close[0]}?"
+    return f" Known: {', '.join(known)}." if known else ""
+
+
+def _override(table: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise ConfigError([f"--set {change}: not of the form key=value"])
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *parents, last = key.split(".")
+    for parent in parents:
+        index = None
+        if parent.endswith("]") and "[" in parent:
+            parent, _, number = parent[:-1].partition("[")
+            index = int(number) if number.isdigit() else None
+        inner = table.setdefault(parent, {})
+        if isinstance(inner, list) and index is not None and index < len(inner):
+            inner = inner[index]
+        if not isinstance(inner, dict):
+            raise ConfigError([f"--set {change}: {parent} is not a table"])
+        table = inner
+    table[last] = value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Use):
+        return {"use": value.name, **_plain(value.config)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,220 @@
+"""Runs the tasks of a stage, on Ray or in this process. The only file that imports ray.
+
+A task is idempotent and commits its own record (`parts.Part`); this file only decides what still has to run, and what a
+death or an error of a worker means: a part whose worker died is retried, then run carefully (`quarantine`); a part that
+raised is retried once, then fails the stage with its name while the other parts finish.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from pipeline import quarantine
+from pipeline.parts import Part, find_record, record_path
+from pipeline.storage import digest, exists, open_input
+
+MAX_QUARANTINED = 100  # records of one part, before the part is given up
+IN_PROCESS = "off"  # --ray off: a plain loop in this process
+
+
+class Task(NamedTuple):
+    """`function(part, **args)` writes through `part` and returns its counts. The key is made of content: see `make_task`."""
+
+    key: str
+    label: str
+    function: Callable[..., dict[str, Any]]
+    args: dict[str, Any]
+
+
+class StageError(RuntimeError):
+    """A stage could not finish; the message names its failed parts."""
+
+
+class Cluster(NamedTuple):
+    """Where tasks run: Ray's number of cores, or None for a plain loop in this process."""
+
+    cores: int | None
+
+
+def make_task(label: str, function: Callable, args: dict[str, Any], *identity: Any) -> Task:
+    """`identity`: everything that the output depends on (input digests, config, code version), as JSON values."""
+    return Task(digest([function.__name__, label, *identity]), label, function, args)
+
+
+@contextmanager
+def connect(address: str | None = None, workers: int | None = None) -> Iterator[Cluster]:
+    """A local Ray of `workers` cores (all by default), a running cluster at `address`, or no Ray for "off"."""
+    if address == IN_PROCESS:
+        yield Cluster(None)
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network call that nobody asked for
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address:
+        here = Path(__file__).resolve().parent.parent
+        excludes = [".git", ".venv", "demo-out", "out", "**/__pycache__"]
+        options |= {"address": address}
+        options |= {"runtime_env": {"working_dir": str(here), "excludes": excludes}}
+    else:
+        options |= {"num_cpus": workers, "include_dashboard": False}
+    try:
+        ray.init(**options)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise StageError(f"--ray {address}: cannot start or reach Ray: {error}") from None
+    try:
+        yield Cluster(int(ray.cluster_resources().get("CPU", 1)))
+    finally:
+        ray.shutdown()
+
+
+def run_stage(cluster: Cluster, root: str, stage: str, tasks: list[Task]) -> list[dict[str, Any]]:
+    """Runs what has no record yet; returns all records in the order of the tasks. Raises StageError."""
+    keys = [task.key for task in tasks]
+    assert len(set(keys)) == len(keys), f"{stage}: two tasks with one key"
+    records = {task.key: find_record(root, stage, task.key) for task in tasks}
+    todo = [task for task in tasks if records[task.key] is None]
+    progress = Progress(stage, len(tasks), len(tasks) - len(todo))
+    run = _run_in_process if cluster.cores is None else _run_on_ray
+    failures = []
+    for task, outcome in run(cluster, root, stage, todo):
+        if isinstance(outcome, str):
+            failures.append(f"{stage}: {task.label}: {outcome}")
+        else:
+            records[task.key] = outcome
+        progress.done(outcome)
+    progress.close()
+    if failures:
+        raise StageError("\n".join(failures))
+    return [record for key in keys if (record := records[key])]
+
+
+def perform(
+    root: str, stage: str, task: Task, careful: bool = False, skip: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """One task in this process: runs its function and commits. Returns the record."""
+    pa.set_cpu_count(1)  # the cores are Ray's to give
+    journal = _journal_path(root, stage, task) if careful else ""
+    quarantine.begin(journal, skip)
+    part = Part(root, stage, task.key, task.label)
+    try:
+        counts = task.function(part, **task.args)
+        return part.commit(counts)
+    except BaseException:
+        part.abandon()
+        raise
+
+
+def _run_in_process(
+    cluster: Cluster, root: str, stage: str, tasks: list[Task]
+) -> Iterator[tuple[Task, Any]]:
+    for task in tasks:
+        try:
+            yield task, perform(root, stage, task)
+        except (
+            ValueError,
+            OSError,
+            RuntimeError,
+            ArithmeticError,
+            LookupError,
+            TypeError,
+        ) as error:
+            yield task, _describe(error)
+
+
+def _run_on_ray(
+    cluster: Cluster, root: str, stage: str, tasks: list[Task]
+) -> Iterator[tuple[Task, Any]]:
+    import ray
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
+
+    # Retries are decided here, where it is known what a death means.
+    remote = ray.remote(num_cpus=1, max_retries=0, max_calls=0)(perform)
+    waiting = [(task, 0, 0, ()) for task in reversed(tasks)]  # task, deaths, errors, skipped
+    running: dict[Any, tuple] = {}
+    while waiting or running:
+        while waiting and len(running) < 2 * (cluster.cores or 1):
+            state = waiting.pop()
+            task, deaths, _, skip = state
+            running[remote.remote(root, stage, task, deaths >= 2, skip)] = state
+        [done], _ = ray.wait(list(running), num_returns=1)
+        task, deaths, errors, skip = running.pop(done)
+        try:
+            yield task, ray.get(done)
+        except (WorkerCrashedError, OutOfMemoryError, NodeDiedError) as error:
+            culprit = _culprit(root, stage, task) if deaths >= 2 else None
+            if deaths < 2:
+                waiting.append((task, deaths + 1, errors, skip))
+            elif culprit and culprit not in skip and len(skip) < MAX_QUARANTINED:
+                waiting.append((task, deaths + 1, errors, (*skip, culprit)))
+            else:
+                yield task, f"its worker died {deaths + 1} times: {type(error).__name__}"
+        except RayTaskError as error:
+            if errors:
+                yield task, _describe(error.cause if error.cause else error)
+            else:
+                waiting.append((task, deaths, errors + 1, skip))
+
+
+def _journal_path(root: str, stage: str, task: Task) -> str:
+    return record_path(root, stage, task.key).removesuffix(".json") + ".at"
+
+
+def _culprit(root: str, stage: str, task: Task) -> str | None:
+    """The record that a careful worker had announced when it died."""
+    path = _journal_path(root, stage, task)
+    if not exists(path):
+        return None
+    with open_input(path) as file:
+        return file.read().decode()
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error).strip() or "no message"
+    return f"{type(error).__name__}: {text.splitlines()[-1]}"
+
+
+class Progress:
+    """A bar on a terminal, a line every ten seconds in a pipe; on stderr."""
+
+    def __init__(self, stage: str, total: int, ready: int) -> None:
+        self.stage, self.total, self.ready, self.finished = stage, total, ready, 0
+        self.documents = 0
+        self.started = self.shown = time.monotonic()
+        self.terminal = sys.stderr.isatty()
+
+    def done(self, outcome: Any) -> None:
+        self.finished += 1
+        if isinstance(outcome, dict):
+            self.documents += sum(
+                c.get("in", 0) for c in outcome["counts"].values() if isinstance(c, dict)
+            )
+        now = time.monotonic()
+        if now - self.shown >= (0.1 if self.terminal else 10):
+            self.shown = now
+            self._show(end="\r" if self.terminal else "\n")
+
+    def close(self) -> None:
+        self._show(end="\n")
+
+    def _show(self, end: str) -> None:
+        elapsed = time.monotonic() - self.started
+        done = self.ready + self.finished
+        line = f"{self.stage:<18} {done}/{self.total} parts"
+        if self.ready:
+            line += f" ({self.ready} ready from before)"
+        if self.documents:
+            line += f", {self.documents:,} documents"
+        left = self.total - done
+        line += f", {elapsed:.1f} s"
+        if left and self.finished:
+            line += f", about {elapsed / self.finished * left:.0f} s left"
+        print(f"{line:<90}" if end == "\r" else line.ljust(90).rstrip(), end=end, file=sys.stderr)
+        sys.stderr.flush()

@@ -1,0 +1,185 @@
+"""The proof of the run: what went into every stage, what came out, and why the rest did not.
+
+`conserve` fails a run in which in = kept + removed + lost does not hold exactly, for a stage or between two.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.executor import StageError
+from pipeline.parts import File, Part, read_tables
+from pipeline.storage import join, list_files, read_json, sweep, write_json
+
+DIGEST = pa.schema([("id", pa.string()), ("sha256", pa.binary(32))])
+FREE_ERRORS = 20  # records of one shard that may be lost whatever max_error_fraction says
+
+
+def total(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Counts by source, summed over parts; `removed` by rule."""
+    out: dict[str, dict[str, Any]] = {}
+    for record in records:
+        for source, counts in record["counts"].items():
+            if isinstance(counts, dict) and "in" in counts:
+                out[source] = _add(out.get(source, {}), counts)
+    return dict(sorted(out.items()))
+
+
+def _add(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
+    out = dict(left)
+    for key, value in right.items():
+        if isinstance(value, dict):
+            out[key] = dict(sorted(_add(out.get(key, {}), value).items()))
+        else:
+            out[key] = out.get(key, 0) + value
+    return out
+
+
+def conserve(
+    stage: str, records: list[dict[str, Any]], before: dict[str, dict[str, Any]] | None
+) -> dict[str, dict[str, Any]]:
+    """The stage's counts by source. Raises StageError where documents appeared or vanished: in the stage, between the
+    stages, or between the counts and the files."""
+    for record in records:
+        kept = sum(c["kept"] for c in record["counts"].values())
+        removed = sum(sum(c["removed"].values()) for c in record["counts"].values())
+        for role, expected in (("documents", kept), ("removed", removed)):
+            rows = record["files"].get(role, {}).get("rows", 0)
+            if rows != expected:
+                raise StageError(
+                    f"{stage}: {record['label']}: {expected} {role} counted, {rows} written"
+                )
+    counts = total(records)
+    for source, c in counts.items():
+        out = c["kept"] + sum(c["removed"].values()) + c["lost"]
+        if c["in"] != out:
+            raise StageError(
+                f"{stage}: {source}: in {c['in']} != kept {c['kept']} + removed "
+                f"{sum(c['removed'].values())} + lost {c['lost']}"
+            )
+        if before is not None and c["in"] != before[source]["kept"]:
+            kept = before[source]["kept"]
+            raise StageError(
+                f"{stage}: {source}: {kept} documents were handed on, {c['in']} came in"
+            )
+    return counts
+
+
+def check_errors(
+    stage: str, shards: list[str], records: list[dict[str, Any]], max_error_fraction: float
+) -> None:
+    """Raises StageError for shards that lost more than the allowed share of their records. `shards[i]` is part i's."""
+    seen: dict[str, list[int]] = {}
+    for shard, record in zip(shards, records, strict=True):
+        for counts in record["counts"].values():
+            entry = seen.setdefault(shard, [0, 0])
+            entry[0] += counts["lost"]
+            entry[1] += counts["in"]
+    bad = [
+        f"{stage}: {shard}: {lost} of {n} records lost, more than max_error_fraction = "
+        f"{max_error_fraction:g} and more than {FREE_ERRORS}; look at errors/, then mend the shard or raise the limit"
+        for shard, (lost, n) in seen.items()
+        if lost > FREE_ERRORS and lost > max_error_fraction * n
+    ]
+    if bad:
+        raise StageError("\n".join(bad))
+
+
+def digest_part(part: Part, path: str | None) -> dict[str, Any]:
+    """(id, sha256 of the text) of each document, sorted by id."""
+    if path is None:
+        return {"first": None, "last": None}
+    rows = [
+        (row["id"], hashlib.sha256((row["text"] or "").encode()).digest())
+        for table in read_tables(part.root, path, ["id", "text"])
+        for row in table.to_pylist()
+    ]
+    rows.sort()
+    ids, hashes = zip(*rows, strict=True)
+    writer = part.table("digest", "work/digest", DIGEST, "digest")
+    writer.write(pa.table({"id": list(ids), "sha256": list(hashes)}, schema=DIGEST))
+    return {"first": ids[0], "last": ids[-1]}
+
+
+def corpus_digest(root: str, records: list[dict[str, Any]]) -> str:
+    """sha256 over the sorted (id, sha256(text)) of all documents. Raises StageError for an id that occurs twice.
+
+    Parts whose id ranges do not overlap are taken one after the other; memory is that of the parts that do.
+    """
+    spans = sorted(
+        (r["counts"]["first"], r["counts"]["last"], File(**r["files"]["digest"]).path)
+        for r in records
+        if "digest" in r["files"]
+    )
+    overall = hashlib.sha256()
+    previous = None
+    for group in _overlapping(spans):
+        tables = [table for path in group for table in read_tables(root, path)]
+        for row in pa.concat_tables(tables).sort_by("id").to_pylist():
+            if row["id"] == previous:
+                raise StageError(f"documents: the id {row['id']!r} occurs twice; make ids unique")
+            previous = row["id"]
+            overall.update(previous.encode() + b"\0" + row["sha256"])
+    return overall.hexdigest()
+
+
+def _overlapping(spans: list[tuple[str, str, str]]) -> Iterator[list[str]]:
+    group: list[str] = []
+    end = ""
+    for first, last, path in spans:
+        if group and first > end:
+            yield group
+            group = []
+        group.append(path)
+        end = max(end, last)
+    if group:
+        yield group
+
+
+def write_manifest(root: str, manifest: dict[str, Any]) -> None:
+    write_json(join(root, "manifest.json"), manifest)
+
+
+def read_manifest(root: str) -> dict[str, Any]:
+    try:
+        return read_json(join(root, "manifest.json"))
+    except OSError:
+        raise ValueError(
+            f"{root}: no manifest.json; it is not the output of a finished run"
+        ) from None
+
+
+def drop_stale(root: str, current: dict[str, list[dict[str, Any]]]) -> None:
+    """Deletes the files that no current record names, and the records of parts that are no longer part of the run."""
+    keep = {
+        file["path"]
+        for records in current.values()
+        for record in records
+        for file in record["files"].values()
+    }
+    keep |= {
+        f"_parts/{stage}/{record['key']}.json"
+        for stage, records in current.items()
+        for record in records
+    }
+    for folder in (
+        "documents",
+        "removed",
+        "errors",
+        "work",
+        "models",
+        "tokenizer",
+        "tokens",
+        "packed",
+    ):
+        sweep(root, folder, keep)
+    for stage in current:
+        sweep(root, f"_parts/{stage}", keep)
+
+
+def stage_records(root: str, stage: str) -> list[dict[str, Any]]:
+    """Every committed record of a stage, sorted by label."""
+    paths = [p for p in list_files(join(root, "_parts", stage)) if p.endswith(".json")]
+    return sorted((read_json(p) for p in paths), key=lambda r: r["label"])

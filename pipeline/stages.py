@@ -1,0 +1,400 @@
+"""The DAG: from a configuration to the stages that run, in order. Reads as the list of what happens to a corpus.
+
+    ingest -> models -> filter -> sign -> exact -> pairs -> verify -> keepers -> repeats -> route -> resolve
+           -> digest -> tokenizer -> tokenize -> mixture -> pack -> train
+
+Each stage is a set of tasks, one for each part; a task's key says what its output depends on, so a stage whose inputs did
+not change does nothing. A part is a range of a shard; parts are ordered by source, shard and offset, whatever the order in
+which the inputs were listed.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+from dedup.lsh import choose_bands
+from pipeline import exchange, tasks
+from pipeline.config import Run, resolved
+from pipeline.executor import Cluster, StageError, Task, make_task, run_stage
+from pipeline.ledger import (
+    check_errors,
+    conserve,
+    corpus_digest,
+    digest_part,
+    drop_stale,
+    write_manifest,
+)
+from pipeline.parts import path_of
+from pipeline.sources import FORMATS
+from pipeline.steps import STEPS, Use
+from pipeline.storage import (
+    code_version,
+    digest,
+    expand,
+    input_identity,
+    join,
+    library_versions,
+    local_copy,
+    read_json,
+    write_json,
+)
+
+INGEST_CODE = ("pipeline/sources", "pipeline/extract", "pipeline/tasks.py", "pipeline/schema.py")
+FILTER_CODE = ("filters", "pipeline/steps.py", "pipeline/tasks.py", "pipeline/schema.py")
+DEDUP_CODE = ("dedup", "filters/kernels.py", "pipeline/exchange.py", "pipeline/schema.py")
+TOKEN_CODE = ("tokenizer", "pipeline/tasks.py", "pipeline/schema.py")
+WRITER_CODE = ("pipeline/parts.py",)
+
+LAST = ("ingest", "filter", "dedup", "tokenize", "pack", "train")  # what --until may name
+
+
+class Piece(NamedTuple):
+    """One part of the corpus as it goes from stage to stage."""
+
+    source: str
+    shard: str
+    label: str  # source/shard@start
+    path: str | None  # of its documents, below the root; None when none are left
+    content: str  # sha256 of that file
+
+
+class Shard(NamedTuple):
+    source: str
+    name: str
+    path: str
+    identity: str
+
+
+class State:
+    """What the stages of one run share: where, how, and the records made so far."""
+
+    def __init__(self, run: Run, out: str, cluster: Cluster) -> None:
+        self.run, self.out, self.cluster = run, out, cluster
+        self.records: dict[str, list[dict[str, Any]]] = {}
+        self.counts: dict[str, dict[str, Any]] = {}
+        self.known = _known_inputs(out)
+
+    def stage(self, name: str, stage_tasks: list[Task]) -> list[dict[str, Any]]:
+        self.records[name] = run_stage(self.cluster, self.out, name, stage_tasks)
+        return self.records[name]
+
+    def identity(self, path: str) -> str:
+        return input_identity(path, self.known)
+
+    def place(self, path: str) -> str:
+        """A path of the configuration, below `root`."""
+        if "://" in path or path.startswith("/") or not self.run.root:
+            return path
+        return join(self.run.root, path)
+
+
+def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None) -> dict[str, Any]:
+    """Every stage that the configuration asks for. Returns the manifest, which is also written. Raises StageError."""
+    state = State(run, out, cluster)
+    last = document_stages(run, until)[-1]
+
+    def folder(stage: str) -> str:
+        return "documents" if stage == last else f"work/{stage}"
+
+    pieces = ingest(state, folder("ingest"))
+    if "filter" in document_stages(run, until):
+        pieces = filter_documents(state, pieces, fit_models(state, pieces), folder("filter"))
+    if "dedup" in document_stages(run, until):
+        pieces = deduplicate(state, pieces, folder("dedup"))
+    corpus = digest_documents(state, pieces)
+    manifest = {
+        "name": run.name,
+        "config": resolved(run),
+        "libraries": library_versions(),
+        "stages": state.counts,
+        "corpus_digest": corpus,
+    }
+    if not until or LAST.index(until) >= LAST.index("tokenize"):
+        manifest |= make_tokens(state, pieces, until)
+    drop_stale(out, state.records)
+    write_manifest(out, manifest)
+    return manifest
+
+
+def document_stages(run: Run, until: str | None) -> list[str]:
+    """Which of the stages that hand on documents the run has."""
+    wanted = ["ingest"]
+    if any(source.steps for source in run.sources.values()):
+        wanted.append("filter")
+    if run.dedup.exact or run.dedup.minhash or run.dedup.ngrams:
+        wanted.append("dedup")
+    return [s for s in wanted if not until or LAST.index(s) <= LAST.index(until)]
+
+
+# --- documents ---------------------------------------------------------------------------------
+
+
+def find_shards(run: Run, place, identity) -> list[Shard]:
+    """Every shard of every source, in the order of source and name. Raises StageError for what is missing or ambiguous."""
+    shards, mistakes = [], []
+    for source, config in sorted(run.sources.items()):
+        names: dict[str, str] = {}
+        for i, pattern in enumerate(config.paths):
+            found = expand(place(pattern))
+            if not found:
+                mistakes.append(f"sources.{source}.paths[{i}]: {place(pattern)} names no file")
+            for path, name in found:
+                if names.get(name, path) != path:
+                    mistakes.append(
+                        f"sources.{source}.paths[{i}]: {path} and {names[name]} would both be shard {name!r}; "
+                        "name them by one pattern, from the folder above"
+                    )
+                names[name] = path
+        shards += [(source, name, path) for name, path in names.items()]
+    if mistakes:
+        raise StageError("\n".join(mistakes))
+    # "/" at the end: the order of names is then the order of the ids that start with them
+    shards.sort(key=lambda s: (s[0] + "/", s[1] + "/"))
+    return [Shard(source, name, path, identity(path)) for source, name, path in shards]
+
+
+def ingest(state: State, out: str) -> list[Piece]:
+    run = state.run
+    shards = find_shards(run, state.place, state.identity)
+    write_json(join(state.out, "_parts", "inputs.json"), state.known)
+    stage_tasks, places = [], []
+    for shard in shards:
+        config = run.sources[shard.source]
+        for start, end in FORMATS[config.format].split(shard.path, run.split_bytes):
+            label = f"{shard.source}/{shard.name}@{start}"
+            args = {"source": shard.source, "format": config.format, "reader": config.reader}
+            args |= {"path": shard.path, "shard": shard.name, "start": start, "end": end}
+            args |= {"limit": run.limit, "out": out, "batch_bytes": run.batch_bytes}
+            identity = {k: v for k, v in args.items() if k not in ("reader", "path")}
+            code = code_version(*INGEST_CODE, *WRITER_CODE)
+            reader = dataclasses.asdict(config.reader)
+            task = make_task(label, tasks.ingest_part, args, shard.identity, identity, reader, code)
+            stage_tasks.append(task)
+            places.append((shard.source, shard.name, label))
+    records = state.stage("ingest", stage_tasks)
+    state.counts["ingest"] = conserve("ingest", records, None)
+    check_errors("ingest", [f"{p[0]}/{p[1]}" for p in places], records, run.max_error_fraction)
+    return _pieces(places, records)
+
+
+def fit_models(state: State, pieces: list[Piece]) -> dict[str, tuple[str, str]]:
+    """models.NAME -> (path, sha256) for each [models.NAME] section, fitted from what was ingested."""
+    run, out = state.run, {}
+    stage_tasks = []
+    ingested = state.counts["ingest"]
+
+    def reference(sources: tuple[str, ...], limit: int) -> tuple[list[str], float]:
+        paths = [p.path for p in pieces if p.source in sources and p.path]
+        available = sum(ingested[s]["bytes_kept"] for s in sources)
+        return paths, min(1.0, limit / max(available, 1))
+
+    for name, model in sorted(run.models.items()):
+        args: dict[str, Any] = {"name": name, "seed": run.seed}
+        if model.fit == "perplexity":
+            paths, fraction = reference(model.sources, model.sample_bytes)
+            args |= {"paths": paths, "fraction": fraction, "order": model.order}
+            function = tasks.fit_perplexity_model
+        else:
+            positive, p = reference(model.positive, model.sample_bytes)
+            negative, n = reference(model.negative, model.sample_bytes)
+            args |= {"positive": positive, "negative": negative, "fractions": (p, n)}
+            function = tasks.fit_quality_model
+        sources = {*model.sources, *model.positive, *model.negative}
+        contents = [p.content for p in pieces if p.source in sources]
+        identity = [contents, dataclasses.asdict(model), run.seed, code_version(*FILTER_CODE)]
+        stage_tasks.append(make_task(f"models.{name}", function, args, *identity))
+    if stage_tasks:
+        for name, record in zip(
+            sorted(run.models), state.stage("models", stage_tasks), strict=True
+        ):
+            file = record["files"]["model"]
+            out[f"models.{name}"] = (join(state.out, file["path"]), file["sha256"])
+    return out
+
+
+def filter_documents(
+    state: State, pieces: list[Piece], models: dict[str, tuple[str, str]], out: str
+) -> list[Piece]:
+    run = state.run
+    resolved_steps = {
+        name: resolve_files(source.steps, f"sources.{name}", models, state.place, state.identity)
+        for name, source in run.sources.items()
+    }
+    stage_tasks = []
+    for piece in pieces:
+        steps, identity = resolved_steps[piece.source]
+        args = {"source": piece.source, "shard": piece.shard, "path": piece.path, "steps": steps}
+        args |= {"audit_fraction": run.audit_fraction, "out": out, "batch_bytes": run.batch_bytes}
+        rest = [run.audit_fraction, out, run.batch_bytes, code_version(*FILTER_CODE, *WRITER_CODE)]
+        stage_tasks.append(
+            make_task(piece.label, tasks.filter_part, args, piece.content, identity, *rest)
+        )
+    records = state.stage("filter", stage_tasks)
+    state.counts["filter"] = conserve("filter", records, state.counts["ingest"])
+    names = [f"{p.source}/{p.shard}" for p in pieces]
+    check_errors("filter", names, records, run.max_error_fraction)
+    return _pieces([(p.source, p.shard, p.label) for p in pieces], records)
+
+
+def resolve_files(
+    steps: tuple[Use, ...], where: str, models: dict[str, tuple[str, str]], place, identity
+) -> tuple[list[Use], list]:
+    """The steps with local paths of their models and test sets, and their identity: configs, with the content of files
+    in the place of their paths."""
+    out, identities = [], []
+    for i, use in enumerate(steps):
+        config, contents = use.config, {}
+        for key in STEPS[use.name].files:
+            value = getattr(config, key)
+            if not value:
+                continue
+            patterns = [value] if isinstance(value, str) else list(value)
+            found = []
+            for pattern in patterns:
+                if pattern in models:
+                    found.append(models[pattern])
+                    continue
+                paths = [path for path, _ in expand(place(pattern))]
+                if not paths:
+                    raise StageError(f"{where}.steps[{i}].{key}: {place(pattern)} names no file")
+                found += [(path, identity(path)) for path in paths]
+            local = [local_copy(path) for path, _ in sorted(set(found))]
+            contents[key] = sorted((path.rsplit("/", 1)[-1], sha) for path, sha in set(found))
+            config = dataclasses.replace(
+                config, **{key: local[0] if isinstance(value, str) else tuple(local)}
+            )
+        out.append(Use(use.name, config))
+        identities.append([use.name, dataclasses.asdict(use.config), contents])
+    return out, identities
+
+
+def deduplicate(state: State, pieces: list[Piece], out: str) -> list[Piece]:
+    """Exact, MinHash and n-gram deduplication; one pass over the texts to sign them, one to write what is left."""
+    run, dedup = state.run, state.run.dedup
+    n = dedup.partitions
+    code = code_version(*DEDUP_CODE, *WRITER_CODE)
+    methods = resolved(run)["dedup"]
+    bands = (0, 0)
+    if dedup.minhash:
+        config = dedup.minhash
+        bands = choose_bands(config.similarity, config.recall, config.permutations)
+
+    priorities = {name: i for i, name in enumerate(dedup.prefer)}
+    stage_tasks = []
+    for piece in pieces:
+        args: dict[str, Any] = {"source": piece.source, "path": piece.path}
+        args |= {"priority": priorities.get(piece.source, len(priorities)), "bands": bands}
+        args |= {"exact": dedup.exact, "minhash": dedup.minhash, "ngrams": dedup.ngrams}
+        args |= {"partitions": n, "batch_bytes": run.batch_bytes}
+        identity = [piece.content, args["priority"], bands, methods, run.batch_bytes, code]
+        stage_tasks.append(make_task(piece.label, exchange.sign_part, args, *identity))
+    signed = state.stage("sign", stage_tasks)
+
+    def by_partition(stage: str, function, **args: Any) -> list[dict[str, Any]]:
+        """One task a partition; what it reads is named by `args`, and the content of `inputs` is its identity."""
+        inputs = args.pop("inputs")
+        made = []
+        for p in range(n):
+            full = {**args, "partition": p, "partitions": n}
+            made.append(make_task(f"partition {p} of {n}", function, full, inputs, methods, code))
+        return state.stage(stage, made)
+
+    fates: list[str] = []
+    if dedup.exact:
+        keys = [path_of(r, "keys") for r in signed]
+        done = by_partition(
+            "exact", exchange.exact_partition, keys=keys, inputs=_contents(signed, "keys")
+        )
+        fates += _paths(done, "fates")
+        fate_contents = _contents(done, "fates")
+    else:
+        fate_contents = []
+    if dedup.minhash:
+        config = dedup.minhash
+        inputs = [_contents(signed, "bands"), fate_contents]
+        rows = [path_of(r, "bands") for r in signed]
+        args = {"bands": rows, "fates": list(fates), "config": config}
+        paired = by_partition("pairs", exchange.pairs_partition, **args, inputs=inputs)
+        sets = [path_of(r, "shingles") for r in signed]
+        args = {"pairs": _paths(paired, "pairs"), "shingles": sets, "config": config}
+        inputs = [_contents(paired, "pairs"), _contents(signed, "shingles")]
+        verified = by_partition("verify", exchange.verify_partition, **args, inputs=inputs)
+        args = {"edges": _paths(verified, "edges"), "config": config, "partitions": n}
+        inputs = [_contents(verified, "edges")]
+        task = make_task("all", exchange.keepers_task, args, inputs, methods, code)
+        kept = state.stage("keepers", [task])
+        fates += _paths(kept, "fates")
+        fate_contents += _contents(kept, "fates")
+    repeats: list[dict[str, Any]] = []
+    if dedup.ngrams:
+        rows = [path_of(r, "windows") for r in signed]
+        inputs = [_contents(signed, "windows"), fate_contents]
+        args = {"windows": rows, "fates": list(fates)}
+        repeats = by_partition("repeats", exchange.repeats_partition, **args, inputs=inputs)
+    args = {"fates": fates, "repeats": _paths(repeats, "repeats")}
+    args |= {"documents": [p.path for p in pieces]}
+    inputs = [fate_contents, _contents(repeats, "repeats"), [p.content for p in pieces]]
+    routed = by_partition("route", exchange.route_partition, **args, inputs=inputs)
+
+    stage_tasks = []
+    for i, piece in enumerate(pieces):
+        mine = routed[i % n]
+        args = {"source": piece.source, "path": piece.path, "ngrams": dedup.ngrams, "out": out}
+        args |= {role: path_of(mine, f"{role}-{i}") for role in ("fates", "repeats")}
+        args |= {"batch_bytes": run.batch_bytes}
+        contents = [mine["files"].get(f"{r}-{i}", {}).get("sha256") for r in ("fates", "repeats")]
+        rest = [dataclasses.asdict(dedup.ngrams) if dedup.ngrams else None, out, run.batch_bytes]
+        identity = [piece.content, contents, *rest, code]
+        stage_tasks.append(make_task(piece.label, exchange.resolve_part, args, *identity))
+    records = state.stage("dedup", stage_tasks)
+    before = state.counts.get("filter", state.counts["ingest"])
+    state.counts["dedup"] = conserve("dedup", records, before)
+    return _pieces([(p.source, p.shard, p.label) for p in pieces], records)
+
+
+def digest_documents(state: State, pieces: list[Piece]) -> str:
+    stage_tasks = [
+        make_task(
+            p.label, digest_part, {"path": p.path}, p.content, code_version("pipeline/ledger.py")
+        )
+        for p in pieces
+    ]
+    return corpus_digest(state.out, state.stage("digest", stage_tasks))
+
+
+# --- tokens ------------------------------------------------------------------------------------
+
+
+def make_tokens(state: State, pieces: list[Piece], until: str | None) -> dict[str, Any]:
+    """Tokenizer, tokens, mixture, packed rows and the trained model, as far as the configuration goes."""
+    return {}
+
+
+# --- small helpers -----------------------------------------------------------------------------
+
+
+def _pieces(places: list[tuple[str, str, str]], records: list[dict[str, Any]]) -> list[Piece]:
+    return [
+        Piece(
+            *place, path_of(r, "documents"), r["files"].get("documents", {}).get("sha256", "none")
+        )
+        for place, r in zip(places, records, strict=True)
+    ]
+
+
+def _contents(records: list[dict[str, Any]], role: str) -> list[str]:
+    return [r["files"].get(role, {}).get("sha256", "none") for r in records]
+
+
+def _paths(records: list[dict[str, Any]], role: str) -> list[str]:
+    return [path for r in records if (path := path_of(r, role))]
+
+
+def _known_inputs(out: str) -> dict[str, list]:
+    try:
+        return read_json(join(out, "_parts", "inputs.json"))
+    except OSError:
+        return {}
+
+
+def config_digest(run: Run) -> str:
+    return digest(resolved(run))

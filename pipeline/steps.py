@@ -1,0 +1,138 @@
+"""The one table of document-local steps, and how a list of them runs over a batch of documents.
+
+A step is a function `(docs, config) -> docs` that measures, marks or edits, and never drops a row. Marked rows leave the
+batch after each step, so dear steps see few rows; a hash-chosen share of documents (`audit`) sees every step all the same,
+which gives each rule's total removal beside its marginal one.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.decontaminate import Decontaminate, decontaminate
+from filters.gopher import GopherQuality, GopherRepetition, gopher_quality, gopher_repetition
+from filters.kernels import hash_strings
+from filters.language import Language, language
+from filters.perplexity import Perplexity, perplexity
+from filters.pii import ScrubPii, scrub_pii
+from filters.quality import Quality, quality
+from filters.rules import with_removal
+from pipeline.schema import DOCUMENT, REMOVAL, Fault
+
+
+class Step(NamedTuple):
+    function: Callable[[pa.Table, Any], pa.Table]
+    config: type
+    files: tuple[str, ...] = ()  # config keys that name files: models and test sets
+
+
+STEPS: dict[str, Step] = {
+    "language": Step(language, Language, files=("model",)),
+    "gopher_repetition": Step(gopher_repetition, GopherRepetition),
+    "gopher_quality": Step(gopher_quality, GopherQuality),
+    "perplexity": Step(perplexity, Perplexity, files=("model",)),
+    "quality": Step(quality, Quality, files=("model",)),
+    "decontaminate": Step(decontaminate, Decontaminate, files=("against",)),
+    "scrub_pii": Step(scrub_pii, ScrubPii),
+}
+
+AUDIT_SEED = 0x41554449
+
+
+class Use(NamedTuple):
+    """One entry of a source's `steps`: the step's name and its config."""
+
+    name: str
+    config: Any
+
+
+def apply(
+    docs: pa.Table, steps: list[Use], audit_fraction: float
+) -> tuple[pa.Table, list[tuple[str, Fault]]]:
+    """Runs the steps; returns every surviving row (marked or not, in the given order) with all signals and REMOVAL columns,
+    and (step, fault) for documents that a step could not process."""
+    docs = with_removal(docs)
+    row = pa.array(np.arange(docs.num_rows))
+    docs = docs.append_column("_row", row).append_column("_audit", audited(docs, audit_fraction))
+    done: list[pa.Table] = []
+    faults: list[tuple[str, Fault]] = []
+    for use in steps:
+        docs, lost = _run_step(docs, use)
+        faults += [(use.name, fault) for fault in lost]
+        leaving = pc.and_(docs["rule"].is_valid(), pc.invert(docs["_audit"]))
+        done.append(docs.filter(leaving))
+        docs = docs.filter(pc.invert(leaving)).combine_chunks()
+    done.append(docs)
+    merged = pa.concat_tables(done, promote_options="default").combine_chunks()
+    merged = merged.sort_by("_row").drop_columns(["_row", "_audit"])
+    return merged.select(output_schema(merged.schema).names), faults
+
+
+def audited(docs: pa.Table, fraction: float) -> pa.Array:
+    """Which documents see every step, by a hash of the id."""
+    hashes = hash_strings(docs["id"], np.uint64(AUDIT_SEED))
+    return pa.array(hashes < np.uint64(min(int(fraction * 2.0**64), 2**64 - 1)))
+
+
+def output_schema(schema: pa.Schema) -> pa.Schema:
+    """DOCUMENT, then the signals in their order, then REMOVAL."""
+    fixed = set(DOCUMENT.names) | set(REMOVAL.names)
+    signals = [field for field in schema if field.name not in fixed]
+    return pa.schema([*DOCUMENT, *signals, *REMOVAL])
+
+
+def schema_after(steps: list[Use], before: pa.Schema) -> pa.Schema:
+    """The columns that the steps give, found by running them on no documents."""
+    empty = pa.Table.from_pylist([], schema=before)
+    return apply(empty, steps, 0.0)[0].schema
+
+
+def _run_step(docs: pa.Table, use: Use) -> tuple[pa.Table, list[Fault]]:
+    """One step over a batch; where it raises, the batch is halved until the document at fault is alone."""
+    before = docs["rule"]
+    try:
+        # Audited rows keep their first mark: `mark` writes only where no rule is set.
+        after = STEPS[use.name].function(docs, use.config)
+    except Exception as error:  # quarantine: the document goes to errors/ with this reason
+        if docs.num_rows <= 1:
+            empty = STEPS[use.name].function(docs.slice(0, 0), use.config)
+            return empty, list(_fault(docs, error))
+        half = docs.num_rows // 2
+        left, left_faults = _run_step(docs.slice(0, half).combine_chunks(), use)
+        right, right_faults = _run_step(docs.slice(half).combine_chunks(), use)
+        return pa.concat_tables([left, right]).combine_chunks(), left_faults + right_faults
+    return _prefix_rules(after, before, docs["failed"], use.name), []
+
+
+def _fault(docs: pa.Table, error: Exception) -> Iterator[Fault]:
+    for row in docs.select(["id", "text"]).to_pylist():
+        head = (row["text"] or "").encode()[:4096]
+        yield Fault(row["id"], "step_failed", f"{type(error).__name__}: {error}", head)
+
+
+def _prefix_rules(
+    docs: pa.Table, rule_before: pa.ChunkedArray, failed_before: pa.ChunkedArray, name: str
+) -> pa.Table:
+    """`too_few_words` -> `gopher_quality.too_few_words` for what this step marked."""
+    new = pc.and_(docs["rule"].is_valid(), rule_before.is_null())
+    grown = pc.fill_null(pc.not_equal(_lengths(docs["failed"]), _lengths(failed_before)), False)
+    if not pc.any(pc.or_(new, grown)).as_py():
+        return docs
+    rule = pc.if_else(new, pc.binary_join_element_wise(name, docs["rule"], "."), docs["rule"])
+    index = docs.column_names.index("rule")
+    docs = docs.set_column(index, REMOVAL.field("rule"), rule)
+    failed = docs["failed"].to_pylist()
+    seen = _lengths(failed_before).to_pylist()
+    for row in np.flatnonzero(grown.to_numpy()):
+        n = seen[row]
+        failed[row] = failed[row][:n] + [f"{name}.{rule}" for rule in failed[row][n:]]
+    index = docs.column_names.index("failed")
+    field = REMOVAL.field("failed")
+    return docs.set_column(index, field, pa.array(failed, field.type))
+
+
+def _lengths(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.fill_null(pc.list_value_length(lists), 0)

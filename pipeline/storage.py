@@ -1,0 +1,216 @@
+"""Where things are: files on any file system, what a pattern names, and the identity of inputs, code and values."""
+
+import ast
+import functools
+import glob
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.fs
+
+TEMPORARY = ".tmp-"  # in the name of a file that is not committed
+
+
+# --- any file system ---------------------------------------------------------------------------
+
+
+def filesystem(path: str) -> tuple[pa.fs.FileSystem, str]:
+    """The file system of a path or URI, and the path on it. https:// is for reading only."""
+    scheme = path.split("://", 1)[0] if "://" in path else ""
+    if not scheme:
+        return pa.fs.LocalFileSystem(), str(Path(path).absolute())
+    if scheme in ("http", "https"):
+        import fsspec  # the only use, and slow to import
+
+        return pa.fs.PyFileSystem(pa.fs.FSSpecHandler(fsspec.filesystem(scheme))), path
+    return pa.fs.FileSystem.from_uri(path)
+
+
+def join(root: str, *names: str) -> str:
+    return "/".join([root.rstrip("/"), *names])
+
+
+def open_input(path: str) -> BinaryIO:
+    """A seekable binary file, local or remote."""
+    fs, place = filesystem(path)
+    if isinstance(fs, pa.fs.LocalFileSystem):
+        return Path(place).open("rb")
+    return fs.open_input_file(place)
+
+
+def input_size(path: str) -> int:
+    fs, place = filesystem(path)
+    return fs.get_file_info(place).size
+
+
+def exists(path: str) -> bool:
+    fs, place = filesystem(path)
+    return fs.get_file_info(place).type != pa.fs.FileType.NotFound
+
+
+def list_files(path: str) -> list[str]:
+    """Every file below a directory, sorted; empty when there is none."""
+    fs, place = filesystem(path)
+    found = fs.get_file_info(pa.fs.FileSelector(place, recursive=True, allow_not_found=True))
+    prefix = path.rstrip("/")
+    return sorted(
+        prefix + info.path[len(place.rstrip("/")) :]
+        for info in found
+        if info.type == pa.fs.FileType.File
+    )
+
+
+def expand(pattern: str) -> list[tuple[str, str]]:
+    """(path, shard name) for each file that a glob pattern or a directory names, sorted by name.
+
+    The shard name is the path below the last directory without a wildcard, so it does not change when shards are added.
+    """
+    fs, place = filesystem(pattern)
+    local = isinstance(fs, pa.fs.LocalFileSystem)
+    if not glob.has_magic(place):
+        if fs.get_file_info(place).type == pa.fs.FileType.Directory:
+            base = pattern.rstrip("/")
+            return [(p, p[len(base) + 1 :]) for p in list_files(base) if not _hidden(p, base)]
+        return [(pattern, PurePosixPath(place).name)] if exists(pattern) else []
+    fixed = PurePosixPath(*_until_magic(PurePosixPath(place).parts))
+    if local:
+        places = [p for p in glob.glob(place, recursive=True) if Path(p).is_file()]  # noqa: PTH207
+        return sorted((p, str(PurePosixPath(p).relative_to(fixed))) for p in places)
+    matches = re.compile(_glob_regex(place)).fullmatch
+    scheme = pattern.split("://", 1)[0]
+    selector = pa.fs.FileSelector(str(fixed), recursive=True, allow_not_found=True)
+    places = [info.path for info in fs.get_file_info(selector) if info.type == pa.fs.FileType.File]
+    return sorted(
+        (f"{scheme}://{p}", str(PurePosixPath(p).relative_to(fixed))) for p in places if matches(p)
+    )
+
+
+def _until_magic(parts: tuple[str, ...]) -> Iterator[str]:
+    for part in parts:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def _glob_regex(pattern: str) -> str:
+    """`**/` any directories, `*` and `?` within one name."""
+    out = re.escape(pattern).replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*")
+    return out.replace(r"\?", "[^/]")
+
+
+def _hidden(path: str, base: str) -> bool:
+    return any(name.startswith((".", "_")) for name in path[len(base) + 1 :].split("/"))
+
+
+def local_copy(path: str) -> str:
+    """A path that a C library can open: the file itself, or its copy in the temporary directory."""
+    fs, place = filesystem(path)
+    if isinstance(fs, pa.fs.LocalFileSystem):
+        return place
+    info = fs.get_file_info(place)
+    name = digest([path, info.size, info.mtime_ns]) + "-" + PurePosixPath(place).name
+    copy = Path(tempfile.gettempdir()) / "corpusmill-inputs" / name
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        half = copy.with_name(copy.name + temporary_suffix())
+        with open_input(path) as source, half.open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        half.rename(copy)
+    return str(copy)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """The whole file at once or not at all."""
+    fs, place = filesystem(path)
+    temporary = place + temporary_suffix()
+    fs.create_dir(str(PurePosixPath(place).parent), recursive=True)
+    with fs.open_output_stream(temporary) as out:
+        out.write(data)
+    fs.move(temporary, place)
+
+
+def write_json(path: str, value: object) -> None:
+    write_bytes(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def read_json(path: str) -> Any:
+    with open_input(path) as file:
+        return json.loads(file.read())
+
+
+def temporary_suffix() -> str:
+    return f"{TEMPORARY}{socket.gethostname()}-{os.getpid()}"
+
+
+def sweep(root: str, folder: str, keep: set[str], prefix: str = "") -> list[str]:
+    """Deletes files below root/folder whose names start with prefix and that no current record names."""
+    gone = []
+    for path in list_files(join(root, folder)):
+        relative = path[len(root.rstrip("/")) + 1 :]
+        if relative not in keep and PurePosixPath(relative).name.startswith(prefix):
+            fs, place = filesystem(path)
+            fs.delete_file(place)
+            gone.append(relative)
+    return gone
+
+
+# --- identities --------------------------------------------------------------------------------
+
+
+def digest(value: object) -> str:
+    """sha256 of a value's canonical JSON, 32 hex digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def input_identity(path: str, known: dict[str, list]) -> str:
+    """The content of an input as a short digest: sha256 of a local file, size and time of a remote one.
+
+    `known` caches path -> [size, mtime, digest] between runs, so an unchanged file is not read again.
+    """
+    fs, place = filesystem(path)
+    info = fs.get_file_info(place)
+    if info.type != pa.fs.FileType.File:
+        raise ValueError(f"{path}: no such file; check the path")
+    stamp = [info.size, info.mtime_ns]
+    if path in known and known[path][:2] == stamp:
+        return known[path][2]
+    if isinstance(fs, pa.fs.LocalFileSystem):
+        with open_input(path) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    else:
+        found = digest([path, *stamp])
+    known[path] = [*stamp, found]
+    return found
+
+
+@functools.cache
+def code_version(*rooms: str) -> str:
+    """Digest of the code of these rooms or files and of the versions of the libraries, so that a change of either is a
+    new part. Comments and formatting do not count: the syntax trees are compared."""
+    here = Path(__file__).resolve().parent.parent
+    trees = []
+    for room in rooms:
+        for file in (
+            sorted((here / room).rglob("*.py")) if (here / room).is_dir() else [here / room]
+        ):
+            trees.append([str(file.relative_to(here)), ast.dump(ast.parse(file.read_text()))])
+    return digest([trees, library_versions()])
+
+
+@functools.cache
+def library_versions() -> dict[str, str]:
+    names = (
+        "fasttext fastwarc kenlm numba numpy presidio-analyzer pyarrow resiliparse sentencepiece"
+    )
+    return {name: importlib.metadata.version(name) for name in names.split()}

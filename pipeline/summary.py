@@ -1,0 +1,56 @@
+"""What a run did, as plain text: a line for each stage and source, then what removed how much."""
+
+from typing import Any
+
+
+def render_summary(manifest: dict[str, Any]) -> str:
+    """At most 100 columns. Every row states in = kept + removed + lost."""
+    lines = [
+        f"{'stage':<10}{'source':<14}{'in':>11}{'kept':>11}{'removed':>11}{'lost':>8}{'MB kept':>10}"
+    ]
+    rules: dict[str, int] = {}
+    for stage, sources in manifest["stages"].items():
+        for source, counts in sources.items():
+            removed = sum(counts["removed"].values())
+            megabytes = counts.get("bytes_kept", 0) / 1e6
+            lines.append(
+                f"{stage:<10}{source:<14}{counts['in']:>11,}{counts['kept']:>11,}{removed:>11,}"
+                f"{counts['lost']:>8,}{megabytes:>10.2f}"
+            )
+            for rule, n in counts["removed"].items():
+                rules[rule] = rules.get(rule, 0) + n
+    if rules:
+        lines += ["", "removed by"]
+        widest = max(rules.values())
+        for rule, n in sorted(rules.items(), key=lambda item: (-item[1], item[0])):
+            lines.append(f"  {rule:<48}{n:>9,}  {'#' * max(1, round(30 * n / widest))}")
+    for source, counts in manifest["stages"].get("dedup", {}).items():
+        if counts.get("cut"):
+            lines.append(
+                f"  {source}: {counts['words_cut']:,} repeated words cut from {counts['cut']:,} documents"
+            )
+    for key in ("tokenizer", "mixture", "packing", "training"):
+        lines += _section(key, manifest.get(key))
+    lines += ["", f"corpus digest {manifest['corpus_digest']}"]
+    return "\n".join(lines)
+
+
+def _section(name: str, figures: dict[str, Any] | None) -> list[str]:
+    if not figures:
+        return []
+    lines = ["", name]
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            inner = ", ".join(f"{k} {_number(v)}" for k, v in value.items())
+            lines.append(f"  {key}: {inner}")
+        else:
+            lines.append(f"  {key}: {_number(value)}")
+    return lines
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

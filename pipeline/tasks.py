@@ -1,0 +1,290 @@
+"""What workers run on one part each, but for the exchanges of deduplication (`exchange.py`).
+
+Every function is `(part, **args) -> counts`. It streams its input in batches bounded by bytes, writes through `part`, and
+gives `{source: {in, kept, removed: {rule: n}, lost, bytes_in, bytes_kept}}`, from which the ledger is made.
+"""
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.kernels import hash_strings
+from filters.perplexity import fit_perplexity
+from filters.quality import fit_quality
+from pipeline import quarantine
+from pipeline.parts import Part, read_tables
+from pipeline.schema import DOCUMENT, HEAD_BYTES, REMOVAL, Document, Fault, tokens_schema
+from pipeline.sources import FORMATS
+from pipeline.steps import Use, apply, schema_after
+from pipeline.storage import join
+from tokenizer.encode import encode
+from tokenizer.train import MODEL_NAME, VOCABULARY_NAME, Tokenizer, train_tokenizer
+
+REMOVED = pa.schema([*DOCUMENT, *REMOVAL])
+
+
+class Tally:
+    """The counts of one source in one part."""
+
+    def __init__(self) -> None:
+        self.n_in = self.lost = self.bytes_in = self.bytes_kept = self.kept = 0
+        self.removed: Counter[str] = Counter()
+
+    def counts(self, source: str) -> dict[str, Any]:
+        removed = dict(sorted(self.removed.items()))
+        return {
+            source: {
+                "in": self.n_in,
+                "kept": self.kept,
+                "removed": removed,
+                "lost": self.lost,
+                "bytes_in": self.bytes_in,
+                "bytes_kept": self.bytes_kept,
+            }
+        }
+
+    def add_removed(self, table: pa.Table) -> None:
+        for entry in pc.value_counts(table["rule"]).to_pylist():
+            self.removed[entry["values"]] += entry["counts"]
+
+
+def text_bytes(table: pa.Table) -> int:
+    return pc.sum(pc.binary_length(table["text"])).as_py() or 0
+
+
+# --- ingest ------------------------------------------------------------------------------------
+
+
+def ingest_part(
+    part: Part,
+    source: str,
+    format: str,
+    reader: Any,
+    path: str,
+    shard: str,
+    start: int,
+    end: int,
+    limit: int,
+    out: str,
+    batch_bytes: int,
+) -> dict[str, Any]:
+    """One range of one shard -> documents, removed (what is no text) and errors."""
+    tally, faults = Tally(), []
+    documents = part.table("documents", f"{out}/{source}", DOCUMENT)
+    removed = part.table("removed", f"removed/{source}", REMOVED, prefix="ingest")
+    records = FORMATS[format].read(path, start, end, reader)
+    for rows in _batches(islice(records, limit or None), batch_bytes):
+        good: list[dict[str, Any]] = []
+        bad: list[dict[str, Any]] = []
+        for record in rows:
+            if isinstance(record, Document):
+                record, note = _validated(record)
+                faults += [note] if note else []
+            if isinstance(record, Fault):
+                faults.append(record)
+                continue
+            row = _row(record, source, shard)
+            if record.rule is None:
+                good.append(row)
+            else:
+                bad.append(row | {"stage": "ingest", "rule": f"ingest.{record.rule}"})
+                tally.removed[f"ingest.{record.rule}"] += 1
+        table = pa.Table.from_pylist(good, schema=DOCUMENT)
+        documents.write(table)
+        removed.write(pa.Table.from_pylist(bad, schema=REMOVED))
+        tally.kept += len(good)
+        tally.bytes_kept += text_bytes(table)
+        tally.n_in += len(good) + len(bad)
+    tally.lost = sum(fault.lost for fault in faults)
+    tally.n_in += tally.lost
+    tally.bytes_in = tally.bytes_kept
+    part.faults(source, shard, [("ingest", fault) for fault in faults])
+    return tally.counts(source)
+
+
+def _validated(record: Document) -> tuple[Document | Fault, Fault | None]:
+    """A text is valid Unicode without NUL, or it is not a document."""
+    try:
+        head = record.text[:HEAD_BYTES].encode()[:HEAD_BYTES]
+        record.text.encode()
+    except UnicodeEncodeError as error:
+        head = record.text[:HEAD_BYTES].encode(errors="backslashreplace")[:HEAD_BYTES]
+        return Fault(record.locator, "lone_surrogate", str(error), head), None
+    if "\0" in record.text:
+        return Fault(record.locator, "nul_bytes", "the text holds NUL characters", head), None
+    return record, None
+
+
+def _row(record: Document, source: str, shard: str) -> dict[str, Any]:
+    return {
+        "id": record.id if record.id is not None else f"{source}/{shard}/{record.locator}",
+        "text": record.text,
+        "source": source,
+        "url": record.url,
+        "path": record.path,
+        "created": record.created,
+        "license": record.license,
+        "meta": sorted(record.meta.items()),
+    }
+
+
+def _batches(
+    records: Iterator[Document | Fault], batch_bytes: int
+) -> Iterator[list[Document | Fault]]:
+    batch: list[Document | Fault] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += 200 + (len(record.text) if isinstance(record, Document) else len(record.head))
+        if size >= batch_bytes or len(batch) >= 20_000:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+# --- filter ------------------------------------------------------------------------------------
+
+
+def filter_part(
+    part: Part,
+    source: str,
+    shard: str,
+    path: str | None,
+    steps: list[Use],
+    audit_fraction: float,
+    out: str,
+    batch_bytes: int,
+) -> dict[str, Any]:
+    """The document-local steps of one source, fused, over one part."""
+    tally = Tally()
+    if path is None:
+        return tally.counts(source)
+    schema = schema_after(steps, DOCUMENT)
+    kept_schema = pa.schema([field for field in schema if field.name not in REMOVAL.names])
+    documents = part.table("documents", f"{out}/{source}", kept_schema)
+    removed = part.table("removed", f"removed/{source}", schema, prefix="filter")
+    for batch in _singly(read_tables(part.root, path, batch_bytes=batch_bytes)):
+        tally.n_in += batch.num_rows
+        tally.bytes_in += text_bytes(batch)
+        batch, faults = _without_quarantined(batch)
+        table, more = apply(batch, steps, audit_fraction)
+        faults += more
+        part.faults(source, shard, faults)
+        tally.lost += len(faults)
+        marked = table["rule"].is_valid()
+        kept, gone = table.filter(pc.invert(marked)), table.filter(marked)
+        stage = pa.array(["filter"] * gone.num_rows, pa.string())
+        gone = gone.set_column(gone.column_names.index("stage"), REMOVAL.field("stage"), stage)
+        documents.write(kept)
+        removed.write(gone)
+        tally.add_removed(gone)
+        tally.kept += kept.num_rows
+        tally.bytes_kept += text_bytes(kept)
+    return tally.counts(source)
+
+
+def _singly(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, one at a time where a worker died on one of them."""
+    for table in tables:
+        if quarantine.careful():
+            yield from (table.slice(i, 1).combine_chunks() for i in range(table.num_rows))
+        else:
+            yield table
+
+
+def _without_quarantined(batch: pa.Table) -> tuple[pa.Table, list[tuple[str, Fault]]]:
+    if not quarantine.careful():
+        return batch, []
+    [row] = batch.select(["id", "text"]).to_pylist()
+    if not quarantine.must_skip(row["id"]):
+        return batch, []
+    head = (row["text"] or "").encode()[:HEAD_BYTES]
+    fault = Fault(row["id"], "killed_worker", quarantine.MESSAGE, head)
+    return batch.slice(0, 0), [("filter", fault)]
+
+
+# --- models ------------------------------------------------------------------------------------
+
+
+def sampled_texts(
+    root: str, paths: list[str], fraction: float, seed: int, batch_bytes: int = 8 << 20
+) -> Iterator[pa.Array]:
+    """Texts of the documents that a hash of (id, seed) chooses."""
+    limit = np.uint64(min(int(fraction * 2.0**64), 2**64 - 1))
+    for path in paths:
+        for table in read_tables(root, path, ["id", "text"], batch_bytes):
+            if fraction < 1:
+                table = table.filter(pa.array(hash_strings(table["id"], np.uint64(seed)) < limit))
+            if table.num_rows:
+                yield table["text"].combine_chunks()
+
+
+def fit_perplexity_model(
+    part: Part, name: str, paths: list[str], fraction: float, order: int, seed: int
+) -> dict[str, Any]:
+    local = part.file("model", f"models/{name}-{part.key[:10]}.arpa")
+    fit_perplexity(sampled_texts(part.root, paths, fraction, seed), local, order=order)
+    return {}
+
+
+def fit_quality_model(
+    part: Part,
+    name: str,
+    positive: list[str],
+    negative: list[str],
+    fractions: tuple[float, float],
+    seed: int,
+) -> dict[str, Any]:
+    local = part.file("model", f"models/{name}-{part.key[:10]}.bin")
+    figures = fit_quality(
+        sampled_texts(part.root, positive, fractions[0], seed),
+        sampled_texts(part.root, negative, fractions[1], seed),
+        local,
+    )
+    return {"held_out": figures}
+
+
+# --- tokens ------------------------------------------------------------------------------------
+
+
+def fit_tokenizer(
+    part: Part, paths: list[str], fraction: float, config: Tokenizer, seed: int
+) -> dict[str, Any]:
+    """One SentencePiece model from a hash-chosen sample of the kept documents."""
+    folder = f"tokenizer/{part.key[:10]}"
+    model = part.file("model", f"{folder}/{MODEL_NAME}")
+    vocabulary = part.file("vocabulary", f"{folder}/{VOCABULARY_NAME}")
+    with tempfile.TemporaryDirectory() as made:
+        texts = sampled_texts(part.root, paths, fraction, seed)
+        figures = train_tokenizer(texts, config, made)
+        shutil.move(Path(made) / MODEL_NAME, model)
+        shutil.move(Path(made) / VOCABULARY_NAME, vocabulary)
+    return {"figures": {k: v for k, v in figures.items() if k != "model"}}
+
+
+def tokenize_part(
+    part: Part, source: str, path: str | None, model: str, vocab_size: int, batch_bytes: int
+) -> dict[str, Any]:
+    """ids of every document of a part."""
+    counts = {"in": 0, "kept": 0, "removed": {}, "lost": 0, "bytes_in": 0, "tokens": 0}
+    if path is None:
+        return {source: counts}
+    schema = tokens_schema(vocab_size)
+    tokens = part.table("tokens", f"tokens/{source}", schema)
+    for table in read_tables(part.root, path, ["id", "text"], batch_bytes):
+        ids = encode(table["text"].combine_chunks(), join(part.root, model))
+        tokens.write(pa.table({"id": table["id"], "ids": ids}))
+        counts["in"] += table.num_rows
+        counts["bytes_in"] += text_bytes(table)
+        counts["tokens"] += pc.sum(pc.list_value_length(ids)).as_py() or 0
+    counts["kept"] = tokens.rows
+    return {source: counts}

@@ -1,0 +1,17 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real inputs, which are not part of the repository; tests that need them skip where they are absent."""
+    place = Path(os.environ.get("CORPUSMILL_DATA", REPO.parent / "shared" / "data"))
+    if not (place / "README.md").exists():
+        pytest.skip(f"no real inputs at {place} (set CORPUSMILL_DATA)")
+    return place
