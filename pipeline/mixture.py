@@ -1,15 +1,19 @@
-"""Which documents a training run sees, how often and in which order, from source weights and a token budget.
+"""Which documents a training run sees, how often and in which order, from source weights and a
+token budget.
 
-Everything follows from a 64-bit hash of (id, seed), so nothing is sorted or held globally. The hash's upper 16 bits are a
-document's *bucket*. A part of `tokens/` contributes one histogram of its tokens over the 65,536 buckets (512 KiB); the sum
-over parts says how far into each source a budget reaches: some full epochs, then the buckets below a limit. Each task
-then chooses its documents alone.
+Everything follows from a 64-bit hash of (id, seed), so nothing is sorted or held globally. The
+hash's upper 16 bits are a document's *bucket*. A part of `tokens/` contributes one histogram of its
+tokens over the 65,536 buckets (512 KiB); the sum over parts says how far into each source a budget
+reaches: some full epochs, then the buckets below a limit. Each task then chooses its documents
+alone.
 
-Nested: a smaller budget takes a prefix, in the order below, of what a larger one takes; a further source leaves the order
-within the others. The price: a source is cut between buckets, so it gets up to one bucket's tokens too much, 1/65536 of it
-or a document. A document comes again about an epoch after it came last, never sooner by chance.
+Nested: a smaller budget takes a prefix, in the order below, of what a larger one takes; a further
+source leaves the order within the others. The price: a source is cut between buckets, so it gets up
+to one bucket's tokens too much, 1/65536 of it or a document. A document comes again about an epoch
+after it came last, never sooner by chance.
 
-Repeating up to 4 epochs costs little against fresh data (Muennighoff et al. 2023, arXiv 2305.16264, section 6).
+Repeating up to 4 epochs costs little against fresh data (Muennighoff et al. 2023, arXiv 2305.16264,
+section 6).
 """
 
 import math
@@ -25,7 +29,7 @@ from filters.kernels import hash_strings
 BUCKET_BITS = 16
 BUCKETS = 1 << BUCKET_BITS
 _INNER_BITS = 64 - BUCKET_BITS
-_KEY_BITS = 60  # with room above, for the surplus of the last bucket
+KEY_BITS = 60  # of choose_documents; the surplus of the last bucket lies above 2^60
 _SALT = 0x4D49585455524553
 
 
@@ -38,7 +42,8 @@ class Mixture:
     tokens: int = 20_000_000
     """The budget: tokens of documents over all sources, repeats included."""
     weights: dict[str, float]
-    """Share of the budget of each source, in tokens; they sum to 1. A source without a weight is left out."""
+    """Share of the budget of each source, in tokens; they sum to 1. A source without a weight is
+    left out."""
     max_epochs: float = 4.0
     """How often a source may be repeated; more is an error, not a smaller mixture."""
     seed: int = 0
@@ -50,6 +55,8 @@ class Mixture:
             raise ValueError(f"tokens: {self.tokens} is below 1")
         if not self.max_epochs > 0:
             raise ValueError(f"max_epochs: {self.max_epochs} is not above 0")
+        if not self.weights:
+            raise ValueError("weights: none given; name a share for each source, summing to 1")
         for name, weight in self.weights.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ValueError(f"weights.{name}: {weight} is not a number of at least 0")
@@ -84,7 +91,8 @@ def bucket_histogram(
 def plan_mixture(histograms: Mapping[str, np.ndarray], config: Mixture) -> dict[str, SourcePlan]:
     """The plan of each source with a weight, from the summed histogram of every source there is.
 
-    Raises ValueError for a weight of an unknown source, and for a budget that the epochs allowed cannot fill.
+    Raises ValueError for a weight of an unknown source, and for a budget that the epochs allowed
+    cannot fill.
     """
     for name in config.weights:
         if name not in histograms:
@@ -97,11 +105,13 @@ def plan_mixture(histograms: Mapping[str, np.ndarray], config: Mixture) -> dict[
     if most[tightest] < config.tokens:
         if not available[tightest]:
             raise ValueError(
-                f"mixture.weights.{tightest}: the source has no tokens; set its weight to 0 and divide it among the others"
+                f"mixture.weights.{tightest}: the source has no tokens; "
+                "set its weight to 0 and divide it among the others"
             )
+        epochs = config.tokens * weights[tightest] / available[tightest]
         raise ValueError(
-            f"mixture.tokens: {config.tokens} would repeat {tightest} "
-            f"{config.tokens * weights[tightest] / available[tightest]:.2f} times, max_epochs is {config.max_epochs:g}; "
+            f"mixture.tokens: {config.tokens} would repeat {tightest} {epochs:.2f} times, "
+            f"max_epochs is {config.max_epochs:g}; "
             f"use {int(most[tightest])} or less, or a smaller weight for {tightest}"
         )
     return {
@@ -110,10 +120,12 @@ def plan_mixture(histograms: Mapping[str, np.ndarray], config: Mixture) -> dict[
 
 
 def choose_documents(ids: pa.Array | pa.ChunkedArray, plan: SourcePlan, seed: int) -> pa.Table:
-    """Of these documents of the plan's source, those that the mixture takes: row (in `ids`, int64), epoch (int32), key.
+    """Of these documents of the plan's source, those that the mixture takes: row (in `ids`, int64),
+    epoch (int32), key.
 
-    A document that is repeated has a row for each epoch. Ascending `key` (uint64), over all sources together, is the
-    order of the mixture: at every point of it the sources have been drawn from in proportion to their weights.
+    A document that is repeated has a row for each epoch. Ascending `key` (uint64), over all sources
+    together, is the order of the mixture: at every point of it the sources have been drawn from in
+    proportion to their weights.
     """
     base = _hash(ids, seed)
     bucket = base >> np.uint64(_INNER_BITS)
@@ -155,13 +167,14 @@ def _hash(ids: pa.Array | pa.ChunkedArray, seed: int) -> np.ndarray:
 
 
 def _key(base: np.ndarray, epoch: int, epochs: float) -> np.ndarray:
-    """How far into the run a document comes, as a share of 2^60: the bucket keeps its place in every epoch, the order within
-    it is mixed anew. A budget twice as large halves every key, so a smaller one is a prefix."""
+    """How far into the run a document comes, as a share of 2^60: the bucket keeps its place in
+    every epoch, the order within it is mixed anew. A budget twice as large halves every key, so a
+    smaller one is a prefix."""
     inner = _splitmix(base + np.uint64(epoch)) >> np.uint64(BUCKET_BITS)
     bucket = base >> np.uint64(_INNER_BITS)
     place = (bucket << np.uint64(_INNER_BITS) | inner).astype(np.float64) / 2.0**64
     share = np.minimum((epoch + place) / epochs, 8.0)  # over 1 only in the last bucket's surplus
-    return (share * 2.0**_KEY_BITS).astype(np.uint64)
+    return (share * 2.0**KEY_BITS).astype(np.uint64)
 
 
 def _splitmix(x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,162 @@
+"""What a training run is made of: its settings, and the model sizes. No torch here, so a
+configuration is checked quickly."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The shape of a transformer. Heads have dim / n_heads dimensions; `hidden` is the width inside
+    SwiGLU."""
+
+    dim: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    """Key/value heads; a divisor of n_heads (grouped-query attention, Ainslie et al. 2023, arXiv
+    2305.13245)."""
+    hidden: int
+    vocab_size: int = 32000
+    rope_theta: float = 10000.0
+    qk_norm: bool = False
+    """RMSNorm on each query and key head (Dehghani et al. 2023, arXiv 2302.05442, section 2)."""
+    tied_embeddings: bool = False
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.dim % (2 * self.n_heads):
+            raise ValueError(f"dim: {self.dim} is not an even multiple of {self.n_heads} heads")
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_kv_heads: {self.n_kv_heads} does not divide {self.n_heads} heads")
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.n_heads
+
+
+# llama_*: Touvron et al. 2023 (arXiv 2302.13971), table 2, with SwiGLU's 2/3 of 4 dim rounded up to
+# 256 (section 2.2). The others keep their proportions; small ones tie the embeddings, which would
+# be most of their parameters.
+PRESETS: dict[str, Model] = {
+    "tiny": Model(
+        dim=128, n_layers=4, n_heads=4, n_kv_heads=2, hidden=352, qk_norm=True, tied_embeddings=True
+    ),
+    "10m": Model(
+        dim=320, n_layers=8, n_heads=5, n_kv_heads=5, hidden=896, qk_norm=True, tied_embeddings=True
+    ),
+    "60m": Model(
+        dim=640,
+        n_layers=12,
+        n_heads=10,
+        n_kv_heads=10,
+        hidden=1792,
+        qk_norm=True,
+        tied_embeddings=True,
+    ),
+    "125m": Model(
+        dim=768, n_layers=12, n_heads=12, n_kv_heads=12, hidden=2048, tied_embeddings=True
+    ),
+    "350m": Model(dim=1024, n_layers=24, n_heads=16, n_kv_heads=16, hidden=2816),
+    "1.3b": Model(dim=2048, n_layers=24, n_heads=16, n_kv_heads=16, hidden=5632),
+    "llama_7b": Model(dim=4096, n_layers=32, n_heads=32, n_kv_heads=32, hidden=11008),
+    "llama_13b": Model(dim=5120, n_layers=40, n_heads=40, n_kv_heads=40, hidden=13824),
+    "llama_33b": Model(dim=6656, n_layers=60, n_heads=52, n_kv_heads=52, hidden=17920),
+    "llama_65b": Model(dim=8192, n_layers=80, n_heads=64, n_kv_heads=64, hidden=22016),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """A training run on packed rows."""
+
+    preset: str = "tiny"
+    """The model's size; its vocabulary is that of the packed rows."""
+    steps: int = 100
+    batch_rows: int = 4
+    """Packed rows a step, over all micro-batches."""
+    micro_rows: int | None = None
+    """Rows held in memory at once, a divisor of batch_rows; all of them if not given."""
+    learning_rate: float = 3e-3
+    """At the end of the warm-up; it then falls along a cosine to final_fraction of it."""
+    warmup_steps: int = 10
+    final_fraction: float = 0.1
+    weight_decay: float = 0.1
+    """On matrices only."""
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-8
+    clip_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    seed: int = 0
+    """Of the first weights and of the order of the rows."""
+    attention: Literal["reference", "sdpa"] = "sdpa"
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: products in bfloat16 by autocast; weights, sums and the optimizer stay in float32."""
+    threads: int | None = None
+    """CPU threads of torch, which resume needs unchanged to be bit-exact; torch's choice if not
+    given."""
+    eval_every: int = 50
+    """Steps between evaluations, where held-out rows are given; the last step always has one."""
+    eval_rows: int = 64
+    """Held-out rows of each set that an evaluation reads."""
+    checkpoint_every: int = 50
+    """Steps between checkpoints; the last step always has one."""
+    keep_checkpoints: int = 2
+    """Older ones are deleted."""
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ValueError(
+                f"preset: no such preset {self.preset!r}; there are {', '.join(PRESETS)}"
+            )
+        for name in (
+            "steps",
+            "batch_rows",
+            "eval_every",
+            "eval_rows",
+            "checkpoint_every",
+            "keep_checkpoints",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+        if self.micro_rows is not None and (
+            self.micro_rows < 1 or self.batch_rows % self.micro_rows
+        ):
+            raise ValueError(
+                f"micro_rows: {self.micro_rows} does not divide batch_rows ({self.batch_rows})"
+            )
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads: {self.threads} is below 1")
+        if not 0 <= self.warmup_steps <= self.steps:
+            raise ValueError(
+                f"warmup_steps: {self.warmup_steps} is not within 0..steps ({self.steps})"
+            )
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate: {self.learning_rate} is not above 0")
+
+    def model(self, vocab_size: int) -> Model:
+        return replace(PRESETS[self.preset], vocab_size=vocab_size)
+
+
+def parameter_count(model: Model, embeddings: bool = True) -> int:
+    """Weights of the model; without `embeddings`, the N of scaling laws (Kaplan et al. 2020, arXiv
+    2001.08361, table 1)."""
+    kv_dim = model.n_kv_heads * model.head_dim
+    attention = 2 * model.dim * model.dim + 2 * model.dim * kv_dim
+    norms = 2 * model.dim + (2 * model.head_dim if model.qk_norm else 0)
+    total = model.n_layers * (attention + 3 * model.dim * model.hidden + norms) + model.dim
+    tables = 1 if model.tied_embeddings else 2
+    return total + (tables * model.vocab_size * model.dim if embeddings else 0)
+
+
+def training_flops(model: Model, n_tokens: int, pairs: int) -> int:
+    """Floating-point operations of a forward and a backward pass: 6 for each weight that multiplies
+    a token (the output layer too, the embedding lookup not), and 12 D for each head and unmasked
+    (query, key) pair.
+
+    pairs: sum over documents of n (n + 1) / 2.
+    """
+    weights = parameter_count(model, embeddings=False) + model.vocab_size * model.dim
+    return 6 * weights * n_tokens + 12 * model.n_layers * model.dim * pairs
