@@ -1,14 +1,16 @@
 """Deciding, apart from measuring: signals and bounds -> marks.
 
-A step measures columns with a function that knows no threshold, adds them with `with_signals`, and states its bounds in
-order; `mark` records the first that fails, with value and threshold, and the names of all that fail. A null measurement
-fails (Arrow nulls would pass through `and_` and `if_else` and could erase an earlier mark, so the deciding is in numpy).
+A step measures columns with a function that knows no threshold, adds them with `with_signals`, and
+states its bounds in order; `mark` records the first that fails, with value and threshold, and the
+names of all that fail. A null measurement fails: Arrow nulls would pass through `and_` and
+`if_else` and could erase an earlier mark, so the deciding is in numpy.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.schema import REMOVAL
 
@@ -37,7 +39,8 @@ def with_signals(
 
 
 def mark(docs: pa.Table, bounds: list[Bound]) -> pa.Table:
-    """Sets rule, value and threshold of rows that fail a bound and had no rule yet; adds every failed rule to `failed`."""
+    """Sets rule, value and threshold of rows that fail a bound and had no rule yet; adds every
+    failed rule to `failed`."""
     verdicts = []
     for bound in bounds:
         value, null = _as_float(docs[bound.signal])
@@ -62,39 +65,33 @@ def record(
     matched_id: pa.Array | None = None,
     similarity: np.ndarray | None = None,
 ) -> pa.Table:
-    """Writes verdicts (rule, failing mask, value, threshold; NaN for null) in their order into the REMOVAL columns."""
+    """Writes verdicts (rule, failing mask, value, threshold; NaN for null) in their order into the
+    REMOVAL columns."""
     docs = with_removal(docs)
     n = docs.num_rows
-    free = docs["rule"].is_null().to_numpy(zero_copy_only=False)
+    free = docs["rule"].is_null().to_numpy()
     first = np.full(n, -1)
     value = np.full(n, np.nan)
     threshold = np.full(n, np.nan)
-    any_failing = np.zeros(n, dtype=bool)
     for i, (_, failing, v, t) in enumerate(verdicts):
         new = failing & free & (first < 0)
         first[new] = i
         value[new], threshold[new] = v[new], t[new]
-        any_failing |= failing
-    if not any_failing.any():
+    fails = np.array([failing for _, failing, _, _ in verdicts], bool).reshape(len(verdicts), n)
+    if not fails.any():
         return docs
     marked = first >= 0
-    names = [v[0] for v in verdicts]
-    rule = docs["rule"].to_pylist()
-    failed = docs["failed"].to_pylist()
-    for row in np.flatnonzero(any_failing):
-        if marked[row]:
-            rule[row] = names[first[row]]
-        failed[row] = (failed[row] or []) + [v[0] for v in verdicts if v[1][row]]
-    docs = _put(docs, "rule", pa.array(rule, pa.string()))
-    docs = _put(docs, "failed", pa.array(failed, REMOVAL.field("failed").type))
+    names = pa.array([name for name, *_ in verdicts], pa.string())
+    rule = names.take(pa.array(first, mask=~marked))
+    docs = _put(docs, "rule", pc.coalesce(docs["rule"], rule))
+    docs = _put(docs, "failed", _extended(docs["failed"], fails, names))
     docs = _put(docs, "value", _overlay(docs["value"], marked, value))
     docs = _put(docs, "threshold", _overlay(docs["threshold"], marked, threshold))
     if similarity is not None:
         docs = _put(docs, "similarity", _overlay(docs["similarity"], marked, similarity))
     if matched_id is not None:
-        old, new_ids = docs["matched_id"].to_pylist(), matched_id.to_pylist()
-        merged = [new_ids[i] if marked[i] else old[i] for i in range(n)]
-        docs = _put(docs, "matched_id", pa.array(merged, pa.string()))
+        ids = pc.if_else(pa.array(marked), matched_id, docs["matched_id"])
+        docs = _put(docs, "matched_id", ids)
     return docs
 
 
@@ -118,6 +115,24 @@ def _overlay(column: pa.ChunkedArray, where: np.ndarray, values: np.ndarray) -> 
     old = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     merged = np.where(where, values, old)
     return pa.array(merged, pa.float64(), mask=np.isnan(merged))
+
+
+def _extended(lists: pa.ChunkedArray, fails: np.ndarray, names: pa.Array) -> pa.Array:
+    """Each row's list, null as empty, and after it the names of what it fails; null where that is
+    still empty. `fails` is bool[names, rows]."""
+    n = fails.shape[1]
+    old_lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    row, name = np.nonzero(fails.T)
+    rows = np.concatenate([np.repeat(np.arange(n), old_lengths), row])
+    old = pc.list_flatten(lists)
+    old = old.combine_chunks() if isinstance(old, pa.ChunkedArray) else old
+    values = pa.concat_arrays([old, names.take(pa.array(name))])
+    ends = np.cumsum(old_lengths + fails.sum(axis=0))
+    return pa.ListArray.from_arrays(
+        pa.array(np.concatenate([[0], ends]), pa.int32()),
+        values.take(pa.array(np.argsort(rows, kind="stable"))),
+        mask=pa.array(np.diff(ends, prepend=0) == 0),
+    )
 
 
 def _put(docs: pa.Table, name: str, values: pa.Array) -> pa.Table:

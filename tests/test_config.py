@@ -1,0 +1,113 @@
+"""A mistake in a configuration is one line with its place and its mend, before any work."""
+
+import tomllib
+
+import pytest
+
+from pipeline.config import ConfigError, load, parse, resolved
+
+GOOD = """
+name = "t"
+[sources.web]
+format = "warc"
+paths = ["web-*.warc.gz"]
+steps = [
+  { use = "language", keep = ["en", "fr"] },
+  { use = "gopher_quality", min_words = 10 },
+  { use = "perplexity", model = "models.wiki" },
+]
+[models.wiki]
+fit = "perplexity"
+sources = ["web"]
+[dedup.minhash]
+similarity = 0.75
+"""
+
+
+def test_a_configuration_becomes_dataclasses_with_every_default():
+    run = parse(tomllib.loads(GOOD))
+    steps = run.sources["web"].steps
+    assert [use.name for use in steps] == ["language", "gopher_quality", "perplexity"]
+    assert steps[0].config.keep == ("en", "fr")
+    assert steps[1].config.min_words == 10
+    assert run.dedup.minhash.similarity == 0.75
+    assert run.dedup.exact is None
+    plain = resolved(run)
+    assert plain["sources"]["web"]["steps"][1]["use"] == "gopher_quality"
+    assert plain["sources"]["web"]["steps"][1]["max_words"] == 100_000
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "min_words = 10",
+            "min_word = 10",
+            "sources.web.steps[1].min_word: gopher_quality has no such key. Did you mean min_words?",
+        ),
+        (
+            '"gopher_quality"',
+            '"gopher_qualty"',
+            "sources.web.steps[1].use: no such step 'gopher_qualty'. Did you mean gopher_quality?",
+        ),
+        ("min_words = 10", 'min_words = "10"', "sources.web.steps[1].min_words: '10' is not int"),
+        ('format = "warc"', 'format = "war"', "sources.web.format: no such format 'war'."),
+        ("[dedup.minhash]", "[dedup.minhsh]", "dedup.minhsh: dedup has no such key."),
+        (
+            'model = "models.wiki"',
+            'model = "models.wikipedia"',
+            "sources.web.steps[2].model: no section [models.wikipedia]. Did you mean wiki?",
+        ),
+        (
+            'sources = ["web"]',
+            'sources = ["books"]',
+            "models.wiki.sources: no such source 'books'. Known: web.",
+        ),
+        ('name = "t"', 'nam = "t"', "nam: a run has no such key. Did you mean name?"),
+        ('name = "t"', "", "name: missing; it has no default"),
+        ("similarity = 0.75", "similarity = 7.5", "dedup.minhash: similarity"),
+        ('paths = ["web-*.warc.gz"]', "paths = []", "sources.web.paths: empty"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_mend(old, new, line):
+    assert old in GOOD
+    with pytest.raises(ConfigError) as caught:
+        parse(tomllib.loads(GOOD.replace(old, new)))
+    assert [m for m in caught.value.mistakes if m.startswith(line)], caught.value.mistakes
+
+
+def test_every_mistake_is_reported_at_once():
+    text = GOOD.replace("min_words", "min_word").replace("similarity", "similarty")
+    with pytest.raises(ConfigError) as caught:
+        parse(tomllib.loads(text))
+    assert len(caught.value.mistakes) == 2
+
+
+def test_a_file_that_is_missing_or_no_toml(tmp_path):
+    with pytest.raises(ConfigError, match="check the path"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("name = \n")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load(tmp_path / "bad.toml")
+    (tmp_path / "twice.toml").write_text('name = "a"\nname = "b"\n')
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load(tmp_path / "twice.toml")
+
+
+def test_overrides(tmp_path):
+    path = tmp_path / "good.toml"
+    path.write_text(GOOD)
+    changes = [
+        "seed=7",
+        "name=other",
+        "dedup.minhash.similarity=0.9",
+        "sources.web.steps[1].min_words=3",
+    ]
+    run = load(path, changes)
+    assert (run.seed, run.name) == (7, "other")
+    assert run.dedup.minhash.similarity == 0.9
+    assert run.sources["web"].steps[1].config.min_words == 3
+    with pytest.raises(ConfigError, match="key=value"):
+        load(path, ["seed"])
+    with pytest.raises(ConfigError, match="no such key"):
+        load(path, ["sed=1"])

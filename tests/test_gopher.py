@@ -1,0 +1,320 @@
+"""The Gopher rules against plain Python, and literal rows for every rule."""
+
+import re
+import unicodedata
+from collections import Counter
+from itertools import pairwise
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filters.gopher import (
+    STOP_WORDS,
+    GopherQuality,
+    GopherRepetition,
+    gopher_quality,
+    gopher_repetition,
+    measure_quality,
+    measure_repetition,
+)
+from filters.gopher_words import ALPHA, NUMBER, SYMBOL, tokens
+from filters.kernels import text_buffers
+
+patient = settings(deadline=None)  # the first example compiles
+
+PIECES = (
+    "the and of to be that The don't it’s 1,000 3.14 ... … # - • * . , \n \n\n \r\n \t \x85 \u2028"
+    " \x0b \0 日本 กขคงจฉ ก็ é e\u0301 😀 _ a b"
+).split(" ") + [" "] * 8
+texts = st.one_of(
+    st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
+    st.lists(st.sampled_from("a b c a\n b\n . ...\n -".split(" ")), max_size=60).map(" ".join),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+)
+
+SINGLE = re.compile(
+    r"CJK|HIRAGANA|KATAKANA|HENTAIGANA|BOPOMOFO|IDEOGRAPHIC|HALFWIDTH KATAKANA|VERT|MASU"
+)
+UNSPACED = re.compile(r"THAI |LAO |MYANMAR |KHMER ")
+
+
+def kind(char: str) -> str:
+    """space, other, letter, digit, mark, single or unspaced."""
+    if char.isspace():
+        return "space"
+    category, name = unicodedata.category(char)[0], unicodedata.name(char, "")
+    if char == "〇" or (category == "L" and SINGLE.match(name)):
+        return "single"
+    if category == "L" and UNSPACED.match(name):
+        return "unspaced"
+    return {"L": "letter", "N": "digit", "M": "mark"}.get(category, "other")
+
+
+def slow_tokens(text: str) -> list[tuple[str, int]]:
+    """(token, kind), by rewriting the text as one class letter a character and matching on that."""
+    letter = {
+        "space": " ", "other": "o", "letter": "l", "digit": "d", "mark": "m", "single": "s",
+        "unspaced": "u",
+    }  # fmt: skip
+    classes = "".join("q" if c in "'’" else "p" if c in ".," else letter[kind(c)] for c in text)
+    run = r"(?:[ldm]|(?<=l)q(?=l)|(?<=lm)q(?=l)|(?<=d)p(?=d)|(?<=dm)p(?=d))"
+    token = re.compile(rf"[ldm]{run}*|sm*|um*(?:um*){{0,3}}|[oqp]+")
+    found = []
+    for match in token.finditer(classes):
+        part = classes[match.start() : match.end()]
+        symbol = part[0] in "oqp"
+        what = SYMBOL if symbol else ALPHA if re.search("[lsu]", part) else NUMBER
+        found.append((text[match.start() : match.end()], what))
+    return found
+
+
+def slow_quality(text: str) -> list[float | None]:
+    found = slow_tokens(text)
+    words = [token for token, what in found if what != SYMBOL]
+    lines = text.splitlines()
+
+    def share(part: float, whole: float) -> float | None:
+        return part / whole if whole else None
+
+    return [
+        len(words),
+        share(sum(map(len, words)), len(words)),
+        share(text.count("#"), len(found)),
+        share(text.count("...") + text.count("…"), len(found)),
+        share(sum(line.lstrip().startswith(("•", "-")) for line in lines), len(lines)),
+        share(sum(line.rstrip().endswith(("...", "…")) for line in lines), len(lines)),
+        share(sum(what == ALPHA for _, what in found), len(found)),
+        sum(token in STOP_WORDS for token, _ in found),
+    ]
+
+
+def slow_repeats(elements: list[str]) -> tuple[float, int]:
+    repeats = [e for i, e in enumerate(elements) if e in elements[:i]]
+    return len(repeats) / len(elements), sum(map(len, repeats))
+
+
+def slow_top(words: list[str], n: int) -> int:
+    grams = [" ".join(words[i : i + n]) for i in range(len(words) - n + 1)]
+    if not grams:
+        return 0
+    gram, count = Counter(grams).most_common(1)[0]
+    return len(gram) * count
+
+
+def slow_duplicate(words: list[str], n: int) -> int:
+    met: set[tuple[str, ...]] = set()
+    at = n_chars = 0
+    while at + n <= len(words):
+        gram = tuple(words[at : at + n])
+        if gram in met:
+            n_chars += len("".join(gram))
+            at += n
+        else:
+            met.add(gram)
+            at += 1
+    return n_chars
+
+
+def slow_repetition(text: str) -> list[float]:
+    line_end = r"(?:(?>\r\n|\r|\n))"
+    lines, line_chars = slow_repeats(re.split(line_end + "+", text))
+    paragraphs, paragraph_chars = slow_repeats(re.split(line_end + "{2,}", text.strip()))
+    words = [token for token, _ in slow_tokens(text)]
+    counts = [line_chars, paragraph_chars]
+    counts += [slow_top(words, n) for n in (2, 3, 4)]
+    counts += [slow_duplicate(words, n) for n in (5, 6, 7, 8, 9, 10)]
+    return [lines, paragraphs, *(count / max(len(text), 1) for count in counts)]
+
+
+def measured(columns: dict[str, pa.Array]) -> list[list[float | None]]:
+    return [list(row) for row in zip(*(c.to_pylist() for c in columns.values()), strict=True)]
+
+
+def table(values: list[str | None]) -> pa.Table:
+    return pa.table({"text": pa.array(values, pa.string())})
+
+
+def failed(docs: pa.Table) -> list[str]:
+    assert docs.num_rows == 1
+    return docs["failed"].to_pylist()[0] or []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", []),
+        ("Don't stop!", [("Don't", ALPHA), ("stop", ALPHA), ("!", SYMBOL)]),
+        ("'tis a4's", [("'", SYMBOL), ("tis", ALPHA), ("a4", ALPHA), ("'", SYMBOL), ("s", ALPHA)]),
+        ("1,000.5, x.y", [("1,000.5", NUMBER), (",", SYMBOL), ("x", ALPHA), (".", SYMBOL), ("y", ALPHA)]),
+        ("日本 の2", [("日", ALPHA), ("本", ALPHA), ("の", ALPHA), ("2", NUMBER)]),
+        ("กขคงจ็ฉ", [("กขคง", ALPHA), ("จ็ฉ", ALPHA)]),
+        ('"--" said', [('"--"', SYMBOL), ("said", ALPHA)]),
+    ],
+)  # fmt: skip
+def test_tokens(text: str, found: list[tuple[str, int]]) -> None:
+    kinds = [what for _, what in found]
+    result = tokens(*text_buffers(pa.array([text])))
+    assert result.token_chars.tolist() == [len(token) for token, _ in found]
+    assert result.token_kind.tolist() == kinds
+    assert slow_tokens(text) == found
+
+
+@patient
+@given(st.lists(texts, max_size=4))
+def test_tokens_against_plain_python(values: list[str]) -> None:
+    result = tokens(*text_buffers(pa.array(values, pa.string())))
+    hash_of: dict[str, int] = {}
+    for text, (start, end) in zip(values, pairwise(result.token_offsets), strict=True):
+        expected = slow_tokens(text)
+        assert result.token_chars[start:end].tolist() == [len(token) for token, _ in expected]
+        assert result.token_kind[start:end].tolist() == [what for _, what in expected]
+        for (token, _), value in zip(expected, result.token_hash[start:end], strict=True):
+            assert hash_of.setdefault(token, int(value)) == value
+    assert len(set(hash_of.values())) == len(hash_of)
+
+
+@patient
+@given(st.lists(texts, max_size=4))
+def test_quality_against_plain_python(values: list[str]) -> None:
+    found = measured(measure_quality(table(values)["text"]))
+    assert found == [slow_quality(text) for text in values]
+
+
+@patient
+@given(st.lists(texts, max_size=4))
+def test_repetition_against_plain_python(values: list[str]) -> None:
+    found = measured(measure_repetition(table(values)["text"]))
+    assert found == [slow_repetition(text) for text in values]
+
+
+@patient
+@given(st.lists(st.sampled_from("abcd"), min_size=30, max_size=400))
+def test_repeated_ngrams_against_plain_python(words: list[str]) -> None:
+    text = " ".join(words)
+    found = measured(measure_repetition(table([text])["text"]))[0]
+    assert found == slow_repetition(text)
+    assert any(found[7:])  # 4 letters: some 5-gram among 30 to 400 repeats, nearly always
+
+
+PROSE = """The old harbour lies to the east of the town, and most boats that come here carry grain.
+A pilot meets them near the second buoy with a lamp; he knows every rock by name.
+Few visitors see the place before noon, when fog lifts off the water and gulls return.
+Last winter two barges froze beside the pier, so their crews walked home over the ice.
+Nobody here remembers a colder month, though my grandmother claims hers was worse."""
+
+KEPT_QUALITY = {
+    "prose": PROSE,
+    "some bullets": "\n".join(f"- {line}" for line in PROSE.split("\n")[:-1]) + "\n" + PROSE,
+    "some dots": PROSE.replace("ice.", "ice..."),
+}
+MARKED_QUALITY = {
+    "too_few_words": "The old harbour lies to the east of the town.",
+    "too_many_words": PROSE * 1600,
+    "words_too_short": "the a of I to be by me an it is on as we no go " * 6,
+    "words_too_long": PROSE + " the incomprehensibilities" * 60,
+    "too_many_hashes": PROSE.replace(" ", " #"),
+    "too_many_ellipses": PROSE.replace(" the ", "... the ").replace(" a ", "... a "),
+    "too_many_bullet_lines": "\n".join(f"\t• {line}" for line in PROSE.split("\n")),
+    "too_many_ellipsis_lines": PROSE.replace(".\n", "… \n"),
+    "too_few_alpha_words": PROSE + " 1871" * 30,
+    "too_few_stop_words": re.sub(r"\b(the|to|of|and|that|with)\b", "le", PROSE),
+}
+
+
+@pytest.mark.parametrize("text", KEPT_QUALITY.values(), ids=KEPT_QUALITY)
+def test_quality_keeps(text: str) -> None:
+    assert failed(gopher_quality(table([text]), GopherQuality())) == []
+
+
+@pytest.mark.parametrize(("rule", "text"), MARKED_QUALITY.items(), ids=MARKED_QUALITY)
+def test_quality_marks(rule: str, text: str) -> None:
+    assert failed(gopher_quality(table([text]), GopherQuality())) == [rule]
+
+
+# Each text fails its own bound and, with that bound loosened, would be kept: see the test.
+OTHER = PROSE.replace("e", "u")
+SENTENCE = "Few visitors see the place before noon, when fog lifts off the water"
+MARKED_REPETITION = {
+    "dup_line_fraction": PROSE + "\nYes.\nYes.\nYes.\nYes.",
+    "dup_paragraph_fraction": PROSE.replace("\n", "\n\n") + "\n\nYes." * 4,
+    "dup_line_char_fraction": PROSE + "\n" + "\n".join(PROSE.split("\n")[:2]),
+    "dup_paragraph_char_fraction": PROSE + "\n\n" + OTHER + "\n\n" + OTHER,
+    "top_2_gram_char_fraction": PROSE.replace(" the ", " wanderlust bewilderment ").replace(
+        " a ", " wanderlust bewilderment "
+    ),
+    "top_3_gram_char_fraction": re.sub(r" (a|the|of) ", " go by bewilderments ", PROSE),
+    "top_4_gram_char_fraction": re.sub(r" (a|the) ", " go by my bewilderments ", PROSE),
+    **{
+        f"dup_{n}_gram_char_fraction": f"{PROSE} {' '.join(SENTENCE.split()[:n])}, " * 2
+        for n in range(5, 11)
+    },
+}
+
+
+@pytest.mark.parametrize(("signal", "text"), MARKED_REPETITION.items(), ids=MARKED_REPETITION)
+def test_repetition_marks(signal: str, text: str) -> None:
+    docs = gopher_repetition(table([text]), GopherRepetition())
+    assert f"high_{signal}" in failed(docs)
+    every_other = {
+        field: 1.0 for field in GopherRepetition.__dataclass_fields__ if field != f"max_{signal}"
+    }
+    alone = gopher_repetition(table([text]), GopherRepetition(**every_other))
+    assert failed(alone) == [f"high_{signal}"]
+    assert alone["value"].to_pylist() == docs[f"gopher.{signal}"].to_pylist()
+    assert alone["threshold"].to_pylist() == [getattr(GopherRepetition(), f"max_{signal}")]
+
+
+@pytest.mark.parametrize(
+    "text", [PROSE, PROSE + "\n\n" + OTHER, PROSE.replace("\n", "\r\n\r\n"), ""]
+)
+def test_repetition_keeps(text: str) -> None:
+    assert failed(gopher_repetition(table([text]), GopherRepetition())) == []
+
+
+def test_empty_text_null_text_and_a_script_without_spaces() -> None:
+    thai = "ภาษาไทยเขียนติดกันโดยไม่มีช่องว่างระหว่างคำ" * 20
+    docs = gopher_quality(table(["", None, thai]), GopherQuality())
+    assert docs["rule"].to_pylist() == ["too_few_words", "too_few_words", "too_few_stop_words"]
+    assert docs["value"].to_pylist() == [0.0, None, 0.0]
+    assert docs["gopher.n_words"].to_pylist() == [0, None, 180]
+    docs = gopher_repetition(
+        table(["", None, "今日は晴れています。明日は雨でしょう。"]), GopherRepetition()
+    )
+    assert docs["rule"].to_pylist() == [None, "high_dup_line_fraction", None]
+
+
+def test_any_split_into_batches_gives_the_same_rows() -> None:
+    values = [PROSE, None, "", *MARKED_QUALITY.values(), *MARKED_REPETITION.values()]
+    docs = table(values)
+    whole = gopher_repetition(gopher_quality(docs, GopherQuality()), GopherRepetition())
+    for cut in range(0, len(values) + 1, 5):
+        parts = [
+            gopher_repetition(gopher_quality(part, GopherQuality()), GopherRepetition())
+            for part in (docs[:cut].combine_chunks(), docs[cut:].combine_chunks())
+        ]
+        assert pa.concat_tables(parts).combine_chunks().equals(whole)
+    assert 0 < whole["rule"].null_count < len(values)
+
+
+def test_no_rows_give_the_same_columns() -> None:
+    for step, config in (
+        (gopher_quality, GopherQuality()),
+        (gopher_repetition, GopherRepetition()),
+    ):
+        assert step(table([]), config).schema == step(table([PROSE]), config).schema
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "message"),
+    [
+        (GopherQuality, {"min_words": 9, "max_words": 5}, "max_words 5 is below min_words 9"),
+        (GopherQuality, {"min_alpha_word_fraction": 1.5}, "min_alpha_word_fraction 1.5 is not"),
+        (GopherQuality, {"stop_words": ("of", "in the")}, "stop_words: 'in the' is 2 tokens"),
+        (GopherRepetition, {"max_dup_line_fraction": -1}, "max_dup_line_fraction -1 is not"),
+    ],
+)
+def test_a_mistake_in_the_config(config: type, values: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config(**values)
