@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-slow check clean
+.PHONY: setup demo test test-slow check peers real clean
 
 setup: $(READY)
 
@@ -33,3 +33,13 @@ check: $(READY)
 
 clean:
 	rm -rf demo-out .pytest_cache .mypy_cache .ruff_cache
+
+# The tools we compare with, for `python -m benchmarks.NAME`; in an environment of their own.
+peers:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet -r benchmarks/requirements.txt
+
+# The main job on real input (configs/real.toml); its code shard is this machine's standard library.
+real: $(READY)
+	$(BIN)/python -m pipeline.sample --code out/inputs/stdlib.tar.gz
+	$(BIN)/corpusmill run configs/real.toml --out out/real

@@ -1,6 +1,6 @@
-"""`corpusmill check`: mistakes before the run. Paths, models and test sets are looked for, then the first records of the
-first shards go through every document stage in a temporary directory, with all steps run on all documents, so that each
-rule's firing rate shows."""
+"""`corpusmill check`: mistakes before the run. Paths, models and test sets are looked for, then the
+first records of the first shards go through every document stage in a temporary directory, with all
+steps run on all documents, so that each rule's firing rate shows."""
 
 import dataclasses
 import tempfile
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pipeline.config import Run
 from pipeline.executor import StageError, connect
 from pipeline.parts import read_tables
-from pipeline.stages import document_stages, find_shards, resolve_files, run_pipeline
+from pipeline.stages import document_stages, find_shards, input_path, resolve_files, run_pipeline
 from pipeline.storage import input_identity, join, list_files
 
 SHARDS = 3  # of each source, tried
@@ -67,9 +67,7 @@ def _look_for_files(run: Run) -> list[Any]:
     """All shards. Raises StageError with every missing path, model and test set."""
 
     def place(path: str) -> str:
-        return (
-            path if "://" in path or path.startswith("/") or not run.root else join(run.root, path)
-        )
+        return input_path(run, path)
 
     def size_only(path: str) -> str:
         return ""

@@ -1,4 +1,5 @@
-"""The commands. Exit status: 0 success, 1 a run that failed, 2 a mistake in the call or the configuration."""
+"""The commands. Exit status: 0 success, 1 a run that failed, 2 a mistake in the call or the
+configuration."""
 
 import argparse
 import json
@@ -110,8 +111,8 @@ def _why(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _single(paths: list[str], steps: list[dict[str, Any]] | None = None, **sections: Any) -> Any:
-    """A run over documents in Parquet or JSONL. The output directory of an earlier command stands for its documents, and
-    their sources keep their names; other files are one source, `input`."""
+    """A run over documents in Parquet or JSONL. The output directory of an earlier command stands
+    for its documents, and their sources keep their names; other files are one source, `input`."""
     from pipeline.config import parse
 
     sources: dict[str, dict[str, Any]] = {}
@@ -191,7 +192,7 @@ def _run_until(args: argparse.Namespace, until: str, section: str) -> dict[str, 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="corpusmill",
-        description="Raw shards to a training-ready corpus, with a record of every document's fate.",
+        description="Raw shards to a training-ready corpus, with every document's fate on record.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     formats = ["warc", "books", "code", "arxiv", "table"]

@@ -1,4 +1,5 @@
-"""TOML -> frozen dataclasses. Every mistake is one line: the place, the value, the mend; all of them at once.
+"""TOML -> frozen dataclasses. Every mistake is one line: the place, the value, the mend; all of
+them at once.
 
 sources.web.steps[3].min_word: gopher_quality has no such key. Did you mean min_words?
 """
@@ -15,11 +16,12 @@ from typing import Any, Literal
 from dedup.exact import Exact
 from dedup.minhash import MinHash
 from dedup.ngrams import NGrams
+
 from pipeline.mixture import Mixture
 from pipeline.sources import FORMATS
 from pipeline.steps import STEPS, Use
 from tokenizer.train import Tokenizer
-from train.loop import Train
+from train.config import Train
 
 
 class ConfigError(ValueError):
@@ -55,7 +57,7 @@ class Model:
     sample_bytes: int = 20_000_000
     """Text used of each list of sources, chosen by a hash of the id."""
     order: int = 3
-    """perplexity: the n of the n-gram model, 1 to 5."""
+    """perplexity: the n of the n-gram model, 2 to 5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,8 @@ class Dedup:
     minhash: MinHash | None = None
     ngrams: NGrams | None = None
     prefer: tuple[str, ...] = ()
-    """Sources in the order in which their documents are kept; the others follow. Then the longer document, then the id."""
+    """Sources in the order in which their documents are kept; the others follow. Then the longer
+    document, then the id."""
     partitions: int = 16
     """Tasks of each exchange. Part of the identity of its files: choose it once."""
 
@@ -88,7 +91,8 @@ class Run:
     audit_fraction: float = 0.01
     """Share of documents that see every step, chosen by a hash of the id."""
     max_error_fraction: float = 0.001
-    """Share of a shard's records that may be lost to errors before the run stops; up to 20 records may be lost in any shard."""
+    """Share of a shard's records that may be lost to errors before the run stops; up to 20 records
+    may be lost in any shard."""
     limit: int = 0
     """Records read of each part; 0 is all. For trials."""
     batch_bytes: int = 16 << 20
@@ -149,7 +153,8 @@ def build(
     what: str = "",
     given: dict[str, Any] | None = None,
 ) -> Any:
-    """An instance of a config dataclass from a TOML table; None and added mistakes where it cannot be made."""
+    """An instance of a config dataclass from a TOML table; None and added mistakes where it cannot
+    be made."""
     if not isinstance(table, dict):
         mistakes.append(f"{place}: {table!r} is not a table")
         return None
@@ -247,6 +252,8 @@ def _cross_check(run: Run) -> list[str]:
                         f"{place}: [{model}] fits {run.models[wanted].fit!r}, not {use.name!r}"
                     )
     for name, model in run.models.items():
+        if not 2 <= model.order <= 5:
+            mistakes.append(f"models.{name}.order: {model.order} is not within 2..5")
         lists = ["sources"] if model.fit == "perplexity" else ["positive", "negative"]
         for key in lists:
             if not getattr(model, key):
@@ -282,7 +289,8 @@ def _tables(value: object, place: str, mistakes: list[str]) -> list[tuple[str, o
 
 
 def _convert(value: Any, hint: Any, place: str, mistakes: list[str]) -> Any:
-    """A TOML value as the annotated type: a list as a tuple, an int where a float is wanted, a table as a dataclass."""
+    """A TOML value as the annotated type: a list as a tuple, an int where a float is wanted, a
+    table as a dataclass."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         inner = [a for a in args if a is not type(None)]
@@ -299,9 +307,9 @@ def _convert(value: Any, hint: Any, place: str, mistakes: list[str]) -> Any:
         return {k: _convert(v, args[1], f"{place}.{k}", mistakes) for k, v in value.items()}
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    elif hint in (str, bool) and isinstance(value, hint):
-        return value
-    elif hint is int and isinstance(value, int) and not isinstance(value, bool):
+    elif (hint in (str, bool) and isinstance(value, hint)) or (
+        hint is int and isinstance(value, int) and not isinstance(value, bool)
+    ):
         return value
     else:
         name = {tuple: "a list", dict: "a table"}.get(origin) or getattr(

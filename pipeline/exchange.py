@@ -1,15 +1,16 @@
 """The exchanges of deduplication: what workers run on one part, or on one partition of a key space.
 
-    sign      part       one pass over the texts: exact keys, MinHash bands, shingles, n-gram fingerprints
-    exact     partition  groups of equal text                      -> fates
-    pairs     partition  band buckets of documents still there     -> candidate pairs, routed by the first one's part
-    verify    partition  candidate pairs -> pairs of checked similarity
-    keepers   one task   the verified graph                        -> fates
-    repeats   partition  windows of words seen before              -> windows to cut
-    route     partition  fates and windows -> one small file for each part they concern
-    resolve   part       documents, fates, windows                 -> documents kept and cut, and removed
+    sign      part       one pass over the texts: exact keys, bands, shingles, n-gram windows
+    exact     partition  groups of equal text                   -> fates
+    pairs     partition  band buckets of documents still there  -> candidate pairs, by part
+    verify    partition  candidate pairs                        -> pairs of checked similarity
+    keepers   one task   the verified graph                     -> fates
+    repeats   partition  windows of words seen before           -> windows to cut
+    route     partition  fates and windows                      -> a small file for each part
+    resolve   part       documents, fates, windows              -> documents and removed
 
-Files made by `sign` and `route` hold rows of their own part, not places in the corpus: they stay valid when shards are added.
+Files made by `sign` and `route` hold rows of their own part, not places in the corpus: they stay
+valid when shards are added.
 """
 
 from typing import Any
@@ -17,12 +18,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-
 from dedup.exact import Exact, exact_duplicates, exact_keys
+from dedup.ngrams import NGrams, cut_spans, ngram_fingerprints, repeated_windows
+
 from dedup.keepers import choose_keepers
 from dedup.lsh import candidates
 from dedup.minhash import MinHash, sketch
-from dedup.ngrams import NGrams, cut_spans, ngram_fingerprints, repeated_windows
 from dedup.verify import jaccard_pairs
 from pipeline.parts import Part, in_corpus, read_partition, read_tables
 from pipeline.schema import FATE, REMOVAL
@@ -95,7 +96,8 @@ def sign_part(
     partitions: int,
     batch_bytes: int,
 ) -> dict[str, Any]:
-    """`order`, smaller is kept first: the source's priority, then the longer text; then, everywhere, the place."""
+    """`order`, smaller is kept first: the source's priority, then the longer text; then,
+    everywhere, the place."""
     if path is None:
         return {}
     keys = part.exchange("keys", KEYS, partitions) if exact else None
@@ -199,17 +201,22 @@ def keepers_task(part: Part, edges: list[str], config: MinHash, partitions: int)
 
 
 def repeats_partition(
-    part: Part, windows: list[str | None], fates: list[str], partition: int, partitions: int
+    part: Part,
+    windows: list[str | None],
+    fates: list[str],
+    config: NGrams,
+    partition: int,
+    partitions: int,
 ) -> dict[str, Any]:
     rows = read_partition(part.root, windows, partition, partitions, WINDOWS, own_rows=True)
     rows = _still_there(rows, part.root, fates, partitions)
-    found = _by_part(repeated_windows(rows))
+    found = _by_part(repeated_windows(rows, config))
     part.exchange("repeats", keyed(REPEATS), partitions).write(found)
     return {"repeats": found.num_rows}
 
 
 def _still_there(rows: pa.Table, root: str, fates: list[str], partitions: int) -> pa.Table:
-    """Rows of documents that no earlier exchange removed. Holds 8 bytes for each removed document."""
+    """Rows of documents that no earlier exchange removed. Holds 8 bytes a removed document."""
     gone = [np.empty(0, np.uint64)]
     for p in range(partitions):
         gone.append(read_partition(root, fates, p, partitions, keyed(FATE))["doc"].to_numpy())

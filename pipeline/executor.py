@@ -1,8 +1,9 @@
 """Runs the tasks of a stage, on Ray or in this process. The only file that imports ray.
 
-A task is idempotent and commits its own record (`parts.Part`); this file only decides what still has to run, and what a
-death or an error of a worker means: a part whose worker died is retried, then run carefully (`quarantine`); a part that
-raised is retried once, then fails the stage with its name while the other parts finish.
+A task is idempotent and commits its own record (`parts.Part`); this file only decides what still
+has to run, and what a death or an error of a worker means: a part whose worker died is retried,
+then run carefully (`quarantine`); a part that raised is retried once, then fails the stage with its
+name while the other parts finish.
 """
 
 import os
@@ -24,7 +25,8 @@ IN_PROCESS = "off"  # --ray off: a plain loop in this process
 
 
 class Task(NamedTuple):
-    """`function(part, **args)` writes through `part` and returns its counts. The key is made of content: see `make_task`."""
+    """`function(part, **args)` writes through `part` and returns its counts. The key is made of
+    content: see `make_task`."""
 
     key: str
     label: str
@@ -43,13 +45,15 @@ class Cluster(NamedTuple):
 
 
 def make_task(label: str, function: Callable, args: dict[str, Any], *identity: Any) -> Task:
-    """`identity`: everything that the output depends on (input digests, config, code version), as JSON values."""
+    """`identity`: everything that the output depends on (input digests, config, code version), as
+    JSON values."""
     return Task(digest([function.__name__, label, *identity]), label, function, args)
 
 
 @contextmanager
 def connect(address: str | None = None, workers: int | None = None) -> Iterator[Cluster]:
-    """A local Ray of `workers` cores (all by default), a running cluster at `address`, or no Ray for "off"."""
+    """A local Ray of `workers` cores (all by default), a running cluster at `address`, or no Ray
+    for "off"."""
     if address == IN_PROCESS:
         yield Cluster(None)
         return
@@ -76,7 +80,8 @@ def connect(address: str | None = None, workers: int | None = None) -> Iterator[
 
 
 def run_stage(cluster: Cluster, root: str, stage: str, tasks: list[Task]) -> list[dict[str, Any]]:
-    """Runs what has no record yet; returns all records in the order of the tasks. Raises StageError."""
+    """Runs what has no record yet; returns all records in the order of the tasks. Raises
+    StageError."""
     keys = [task.key for task in tasks]
     assert len(set(keys)) == len(keys), f"{stage}: two tasks with one key"
     records = {task.key: find_record(root, stage, task.key) for task in tasks}

@@ -1,6 +1,7 @@
 """The proof of the run: what went into every stage, what came out, and why the rest did not.
 
-`conserve` fails a run in which in = kept + removed + lost does not hold exactly, for a stage or between two.
+`conserve` fails a run in which in = kept + removed + lost does not hold exactly, for a stage or
+between two.
 """
 
 import hashlib
@@ -38,14 +39,17 @@ def _add(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
 
 
 def conserve(
-    stage: str, records: list[dict[str, Any]], before: dict[str, dict[str, Any]] | None
+    stage: str,
+    records: list[dict[str, Any]],
+    before: dict[str, dict[str, Any]] | None,
+    kept_in: str = "documents",
 ) -> dict[str, dict[str, Any]]:
-    """The stage's counts by source. Raises StageError where documents appeared or vanished: in the stage, between the
-    stages, or between the counts and the files."""
+    """The stage's counts by source. Raises StageError where documents appeared or vanished: in the
+    stage, between the stages, or between the counts and the files."""
     for record in records:
         kept = sum(c["kept"] for c in record["counts"].values())
         removed = sum(sum(c["removed"].values()) for c in record["counts"].values())
-        for role, expected in (("documents", kept), ("removed", removed)):
+        for role, expected in ((kept_in, kept), ("removed", removed)):
             rows = record["files"].get(role, {}).get("rows", 0)
             if rows != expected:
                 raise StageError(
@@ -70,7 +74,8 @@ def conserve(
 def check_errors(
     stage: str, shards: list[str], records: list[dict[str, Any]], max_error_fraction: float
 ) -> None:
-    """Raises StageError for shards that lost more than the allowed share of their records. `shards[i]` is part i's."""
+    """Raises StageError for shards that lost more than the allowed share of their records.
+    `shards[i]` is part i's."""
     seen: dict[str, list[int]] = {}
     for shard, record in zip(shards, records, strict=True):
         for counts in record["counts"].values():
@@ -79,7 +84,8 @@ def check_errors(
             entry[1] += counts["in"]
     bad = [
         f"{stage}: {shard}: {lost} of {n} records lost, more than max_error_fraction = "
-        f"{max_error_fraction:g} and more than {FREE_ERRORS}; look at errors/, then mend the shard or raise the limit"
+        f"{max_error_fraction:g} and more than {FREE_ERRORS}; look at errors/, then mend the "
+        "shard or raise the limit"
         for shard, (lost, n) in seen.items()
         if lost > FREE_ERRORS and lost > max_error_fraction * n
     ]
@@ -104,9 +110,11 @@ def digest_part(part: Part, path: str | None) -> dict[str, Any]:
 
 
 def corpus_digest(root: str, records: list[dict[str, Any]]) -> str:
-    """sha256 over the sorted (id, sha256(text)) of all documents. Raises StageError for an id that occurs twice.
+    """sha256 over the sorted (id, sha256(text)) of all documents. Raises StageError for an id that
+    occurs twice.
 
-    Parts whose id ranges do not overlap are taken one after the other; memory is that of the parts that do.
+    Parts whose id ranges do not overlap are taken one after the other; memory is that of the parts
+    that do.
     """
     spans = sorted(
         (r["counts"]["first"], r["counts"]["last"], File(**r["files"]["digest"]).path)
@@ -152,7 +160,8 @@ def read_manifest(root: str) -> dict[str, Any]:
 
 
 def drop_stale(root: str, current: dict[str, list[dict[str, Any]]]) -> None:
-    """Deletes the files that no current record names, and the records of parts that are no longer part of the run."""
+    """Deletes the files that no current record names, and the records of parts that are no longer
+    part of the run."""
     keep = {
         file["path"]
         for records in current.values()

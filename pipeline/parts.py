@@ -1,16 +1,16 @@
 """Outputs of a task: written under a temporary name, renamed, and then named by a record.
 
-A reader trusts only records (`_parts/<stage>/<key>.json`), so a half-written file is never read. The key is made of
-content (input identity, stage config, code version), so changed input or config is a new part. Nothing but the record's
-`timing` depends on time or host.
+A reader trusts only records (`_parts/<stage>/<key>.json`), so a half-written file is never read.
+The key is made of content (input identity, stage config, code version), so changed input or config
+is a new part. Nothing but the record's `timing` depends on time or host.
 """
 
+import hashlib
 import re
 import resource
-import time
-import hashlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -108,12 +108,14 @@ class TableWriter:
 
     def discard(self) -> None:
         if self._writer is not None:
+            self._writer.close()
             _discard(self._sink, self.root, self.path)
 
 
 class ExchangeWriter:
-    """Rows routed to partitions by `key`: one Arrow IPC file, in which record batch i belongs to partition
-    i % partitions. One file a part, whatever the number of partitions; a partition is read by seeking."""
+    """Rows routed to partitions by `key`: one Arrow IPC file, in which record batch i belongs to
+    partition i % partitions. One file a part, whatever the number of partitions; a partition is
+    read by seeking."""
 
     def __init__(self, root: str, path: str, schema: pa.Schema, partitions: int) -> None:
         self.root, self.path, self.partitions, self.rows = root, path, partitions, 0
@@ -143,11 +145,13 @@ class ExchangeWriter:
         return _commit(self._sink, self.root, self.path, self.rows)
 
     def discard(self) -> None:
+        self._writer.close()
         _discard(self._sink, self.root, self.path)
 
 
 class RawFile:
-    """A file that a library writes by itself (a model), to a local path; hashed and moved into place at the commit."""
+    """A file that a library writes by itself (a model), to a local path; hashed and moved into
+    place at the commit."""
 
     def __init__(self, root: str, path: str) -> None:
         self.root, self.path = root, path
@@ -173,9 +177,9 @@ def read_partition(
     schema: pa.Schema,
     own_rows: bool = False,
 ) -> pa.Table:
-    """One partition of the files that ExchangeWriter wrote, in the order of the paths. With `own_rows`, path i was written
-    by part i and its `doc` holds rows of that part (so the file stays valid when parts are added): `doc` becomes
-    part << 32 | row here."""
+    """One partition of the files that ExchangeWriter wrote, in the order of the paths. With
+    `own_rows`, path i was written by part i and its `doc` holds rows of that part (so the file
+    stays valid when parts are added): `doc` becomes part << 32 | row here."""
     tables = [schema.empty_table()]
     for part, path in enumerate(paths):
         if path is None:
@@ -217,7 +221,8 @@ def _commit(sink: _HashingSink, root: str, path: str, rows: int) -> File:
 def read_tables(
     root: str, path: str, columns: list[str] | None = None, batch_bytes: int = 32 << 20
 ) -> Iterator[pa.Table]:
-    """A part's rows in order, row group by row group, in tables of about `batch_bytes` of text at most."""
+    """A part's rows in order, row group by row group, in tables of about `batch_bytes` of text at
+    most."""
     with open_input(join(root, path)) as file:
         reader = pq.ParquetFile(file)
         for group in range(reader.num_row_groups):
@@ -300,7 +305,8 @@ def record_path(root: str, stage: str, key: str) -> str:
 
 
 def find_record(root: str, stage: str, key: str) -> dict[str, Any] | None:
-    """The record of a complete part, or None. Its files are looked for too: a user may have deleted some."""
+    """The record of a complete part, or None. Its files are looked for too: a user may have deleted
+    some."""
     path = record_path(root, stage, key)
     if not exists(path):
         return None

@@ -1,8 +1,8 @@
 """A document that kills its worker (a segfault in a parser, out of memory) must cost itself only.
 
-A part whose worker died twice is run once more *carefully*: every record is announced in a small file before it is touched,
-so that the next death names its record. That record is skipped from then on and goes to errors/, and the part goes on.
-Otherwise announcing costs one comparison.
+A part whose worker died twice is run once more *carefully*: every record is announced in a small
+file before it is touched, so that the next death names its record. That record is skipped from then
+on and goes to errors/, and the part goes on. Otherwise announcing costs one comparison.
 """
 
 from collections.abc import Sequence

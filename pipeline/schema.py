@@ -1,7 +1,8 @@
 """Every table's columns, once; and what a source reader may yield.
 
-A document table has the columns of DOCUMENT, then one column a signal (`gopher.n_words`). While steps run it also carries
-REMOVAL, null until a rule fails. Rows with a non-null `rule` are *marked*: the writer moves them to `removed/`.
+A document table has the columns of DOCUMENT, then one column a signal (`gopher.n_words`). While
+steps run it also carries REMOVAL, null until a rule fails. Rows with a non-null `rule` are
+*marked*: the writer moves them to `removed/`.
 """
 
 from typing import NamedTuple
@@ -85,7 +86,7 @@ class Document(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """One record, member or shard that could not be read, or (lost=False) was read after a repair."""
+    """A record, member or shard that was not read, or (lost=False) was read after a repair."""
 
     locator: str
     error: str

@@ -1,14 +1,17 @@
-"""The DAG: from a configuration to the stages that run, in order. Reads as the list of what happens to a corpus.
+"""The DAG: from a configuration to the stages that run, in order. Reads as the list of what happens
+to a corpus.
 
-    ingest -> models -> filter -> sign -> exact -> pairs -> verify -> keepers -> repeats -> route -> resolve
-           -> digest -> tokenizer -> tokenize -> mixture -> pack -> train
+    ingest -> models -> filter
+           -> sign -> exact -> pairs -> verify -> keepers -> repeats -> route -> dedup
+           -> digest -> tokenizer -> tokenize -> mixture -> choose -> pack -> train
 
-Each stage is a set of tasks, one for each part; a task's key says what its output depends on, so a stage whose inputs did
-not change does nothing. A part is a range of a shard; parts are ordered by source, shard and offset, whatever the order in
-which the inputs were listed.
+Each stage is a set of tasks, one for each part; a task's key says what its output depends on, so a
+stage whose inputs did not change does nothing. A part is a range of a shard; parts are ordered by
+source, shard and offset, whatever the order in which the inputs were listed.
 """
 
 import dataclasses
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from dedup.lsh import choose_bands
@@ -27,8 +30,8 @@ from pipeline.parts import path_of
 from pipeline.sources import FORMATS
 from pipeline.steps import STEPS, Use
 from pipeline.storage import (
+    absolute,
     code_version,
-    digest,
     expand,
     input_identity,
     join,
@@ -37,14 +40,22 @@ from pipeline.storage import (
     read_json,
     write_json,
 )
+from pipeline.token_stages import make_tokens
 
 INGEST_CODE = ("pipeline/sources", "pipeline/extract", "pipeline/tasks.py", "pipeline/schema.py")
 FILTER_CODE = ("filters", "pipeline/steps.py", "pipeline/tasks.py", "pipeline/schema.py")
 DEDUP_CODE = ("dedup", "filters/kernels.py", "pipeline/exchange.py", "pipeline/schema.py")
-TOKEN_CODE = ("tokenizer", "pipeline/tasks.py", "pipeline/schema.py")
 WRITER_CODE = ("pipeline/parts.py",)
 
-LAST = ("ingest", "filter", "dedup", "tokenize", "pack", "train")  # what --until may name
+LAST = (
+    "ingest",
+    "filter",
+    "dedup",
+    "tokenizer",
+    "tokenize",
+    "pack",
+    "train",
+)  # what --until may name
 
 
 class Piece(NamedTuple):
@@ -68,10 +79,10 @@ class State:
     """What the stages of one run share: where, how, and the records made so far."""
 
     def __init__(self, run: Run, out: str, cluster: Cluster) -> None:
-        self.run, self.out, self.cluster = run, out, cluster
+        self.run, self.out, self.cluster = run, absolute(out), cluster
         self.records: dict[str, list[dict[str, Any]]] = {}
         self.counts: dict[str, dict[str, Any]] = {}
-        self.known = _known_inputs(out)
+        self.known = _known_inputs(self.out)
 
     def stage(self, name: str, stage_tasks: list[Task]) -> list[dict[str, Any]]:
         self.records[name] = run_stage(self.cluster, self.out, name, stage_tasks)
@@ -81,14 +92,17 @@ class State:
         return input_identity(path, self.known)
 
     def place(self, path: str) -> str:
-        """A path of the configuration, below `root`."""
-        if "://" in path or path.startswith("/") or not self.run.root:
-            return path
-        return join(self.run.root, path)
+        return input_path(self.run, path)
+
+
+def input_path(run: Run, path: str) -> str:
+    """A path of the configuration, below its `root`; absolute, for workers that start elsewhere."""
+    return absolute(path if "://" in path or not run.root else str(PurePosixPath(run.root) / path))
 
 
 def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None) -> dict[str, Any]:
-    """Every stage that the configuration asks for. Returns the manifest, which is also written. Raises StageError."""
+    """Every stage that the configuration asks for. Returns the manifest, which is also written.
+    Raises StageError."""
     state = State(run, out, cluster)
     last = document_stages(run, until)[-1]
 
@@ -108,10 +122,10 @@ def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None)
         "stages": state.counts,
         "corpus_digest": corpus,
     }
-    if not until or LAST.index(until) >= LAST.index("tokenize"):
+    if not until or LAST.index(until) >= LAST.index("tokenizer"):
         manifest |= make_tokens(state, pieces, until)
-    drop_stale(out, state.records)
-    write_manifest(out, manifest)
+    drop_stale(state.out, state.records)
+    write_manifest(state.out, manifest)
     return manifest
 
 
@@ -129,7 +143,8 @@ def document_stages(run: Run, until: str | None) -> list[str]:
 
 
 def find_shards(run: Run, place, identity) -> list[Shard]:
-    """Every shard of every source, in the order of source and name. Raises StageError for what is missing or ambiguous."""
+    """Every shard of every source, in the order of source and name. Raises StageError for what is
+    missing or ambiguous."""
     shards, mistakes = [], []
     for source, config in sorted(run.sources.items()):
         names: dict[str, str] = {}
@@ -140,8 +155,8 @@ def find_shards(run: Run, place, identity) -> list[Shard]:
             for path, name in found:
                 if names.get(name, path) != path:
                     mistakes.append(
-                        f"sources.{source}.paths[{i}]: {path} and {names[name]} would both be shard {name!r}; "
-                        "name them by one pattern, from the folder above"
+                        f"sources.{source}.paths[{i}]: {path} and {names[name]} would both be "
+                        f"shard {name!r}; name them by one pattern, from the folder above"
                     )
                 names[name] = path
         shards += [(source, name, path) for name, path in names.items()]
@@ -177,7 +192,7 @@ def ingest(state: State, out: str) -> list[Piece]:
 
 
 def fit_models(state: State, pieces: list[Piece]) -> dict[str, tuple[str, str]]:
-    """models.NAME -> (path, sha256) for each [models.NAME] section, fitted from what was ingested."""
+    """models.NAME -> (path, sha256) for each [models.NAME], fitted from what was ingested."""
     run, out = state.run, {}
     stage_tasks = []
     ingested = state.counts["ingest"]
@@ -238,8 +253,8 @@ def filter_documents(
 def resolve_files(
     steps: tuple[Use, ...], where: str, models: dict[str, tuple[str, str]], place, identity
 ) -> tuple[list[Use], list]:
-    """The steps with local paths of their models and test sets, and their identity: configs, with the content of files
-    in the place of their paths."""
+    """The steps with local paths of their models and test sets, and their identity: configs, with
+    the content of files in the place of their paths."""
     out, identities = [], []
     for i, use in enumerate(steps):
         config, contents = use.config, {}
@@ -268,7 +283,8 @@ def resolve_files(
 
 
 def deduplicate(state: State, pieces: list[Piece], out: str) -> list[Piece]:
-    """Exact, MinHash and n-gram deduplication; one pass over the texts to sign them, one to write what is left."""
+    """Exact, MinHash and n-gram deduplication; one pass over the texts to sign them, one to write
+    what is left."""
     run, dedup = state.run, state.run.dedup
     n = dedup.partitions
     code = code_version(*DEDUP_CODE, *WRITER_CODE)
@@ -290,7 +306,8 @@ def deduplicate(state: State, pieces: list[Piece], out: str) -> list[Piece]:
     signed = state.stage("sign", stage_tasks)
 
     def by_partition(stage: str, function, **args: Any) -> list[dict[str, Any]]:
-        """One task a partition; what it reads is named by `args`, and the content of `inputs` is its identity."""
+        """One task a partition; what it reads is named by `args`, and the content of `inputs` is
+        its identity."""
         inputs = args.pop("inputs")
         made = []
         for p in range(n):
@@ -328,7 +345,7 @@ def deduplicate(state: State, pieces: list[Piece], out: str) -> list[Piece]:
     if dedup.ngrams:
         rows = [path_of(r, "windows") for r in signed]
         inputs = [_contents(signed, "windows"), fate_contents]
-        args = {"windows": rows, "fates": list(fates)}
+        args = {"windows": rows, "fates": list(fates), "config": dedup.ngrams}
         repeats = by_partition("repeats", exchange.repeats_partition, **args, inputs=inputs)
     args = {"fates": fates, "repeats": _paths(repeats, "repeats")}
     args |= {"documents": [p.path for p in pieces]}
@@ -361,14 +378,6 @@ def digest_documents(state: State, pieces: list[Piece]) -> str:
     return corpus_digest(state.out, state.stage("digest", stage_tasks))
 
 
-# --- tokens ------------------------------------------------------------------------------------
-
-
-def make_tokens(state: State, pieces: list[Piece], until: str | None) -> dict[str, Any]:
-    """Tokenizer, tokens, mixture, packed rows and the trained model, as far as the configuration goes."""
-    return {}
-
-
 # --- small helpers -----------------------------------------------------------------------------
 
 
@@ -394,7 +403,3 @@ def _known_inputs(out: str) -> dict[str, list]:
         return read_json(join(out, "_parts", "inputs.json"))
     except OSError:
         return {}
-
-
-def config_digest(run: Run) -> str:
-    return digest(resolved(run))

@@ -1,8 +1,9 @@
 """The one table of document-local steps, and how a list of them runs over a batch of documents.
 
-A step is a function `(docs, config) -> docs` that measures, marks or edits, and never drops a row. Marked rows leave the
-batch after each step, so dear steps see few rows; a hash-chosen share of documents (`audit`) sees every step all the same,
-which gives each rule's total removal beside its marginal one.
+A step is a function `(docs, config) -> docs` that measures, marks or edits, and never drops a row.
+Marked rows leave the batch after each step, so dear steps see few rows; a hash-chosen share of
+documents (`audit`) sees every step all the same, which gives each rule's total removal beside its
+marginal one.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,14 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-
 from filters.decontaminate import Decontaminate, decontaminate
 from filters.gopher import GopherQuality, GopherRepetition, gopher_quality, gopher_repetition
 from filters.kernels import hash_strings
+from filters.quality import Quality, quality
+
 from filters.language import Language, language
 from filters.perplexity import Perplexity, perplexity
 from filters.pii import ScrubPii, scrub_pii
-from filters.quality import Quality, quality
 from filters.rules import with_removal
 from pipeline.schema import DOCUMENT, REMOVAL, Fault
 
@@ -52,8 +53,8 @@ class Use(NamedTuple):
 def apply(
     docs: pa.Table, steps: list[Use], audit_fraction: float
 ) -> tuple[pa.Table, list[tuple[str, Fault]]]:
-    """Runs the steps; returns every surviving row (marked or not, in the given order) with all signals and REMOVAL columns,
-    and (step, fault) for documents that a step could not process."""
+    """Runs the steps; returns every surviving row (marked or not, in the given order) with all
+    signals and REMOVAL columns, and (step, fault) for documents that a step could not process."""
     docs = with_removal(docs)
     row = pa.array(np.arange(docs.num_rows))
     docs = docs.append_column("_row", row).append_column("_audit", audited(docs, audit_fraction))
@@ -91,13 +92,16 @@ def schema_after(steps: list[Use], before: pa.Schema) -> pa.Schema:
 
 
 def _run_step(docs: pa.Table, use: Use) -> tuple[pa.Table, list[Fault]]:
-    """One step over a batch; where it raises, the batch is halved until the document at fault is alone."""
+    """One step over a batch; where it raises, the batch is halved until the document at fault is
+    alone."""
     before = docs["rule"]
     try:
         # Audited rows keep their first mark: `mark` writes only where no rule is set.
         after = STEPS[use.name].function(docs, use.config)
     except Exception as error:  # quarantine: the document goes to errors/ with this reason
-        if docs.num_rows <= 1:
+        if not docs.num_rows:
+            raise  # no document is at fault
+        if docs.num_rows == 1:
             empty = STEPS[use.name].function(docs.slice(0, 0), use.config)
             return empty, list(_fault(docs, error))
         half = docs.num_rows // 2

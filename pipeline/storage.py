@@ -1,4 +1,5 @@
-"""Where things are: files on any file system, what a pattern names, and the identity of inputs, code and values."""
+"""Where things are: files on any file system, what a pattern names, and the identity of inputs,
+code and values."""
 
 import ast
 import functools
@@ -34,6 +35,11 @@ def filesystem(path: str) -> tuple[pa.fs.FileSystem, str]:
 
         return pa.fs.PyFileSystem(pa.fs.FSSpecHandler(fsspec.filesystem(scheme))), path
     return pa.fs.FileSystem.from_uri(path)
+
+
+def absolute(path: str) -> str:
+    """A local path from the root directory; a URI as it is."""
+    return path if "://" in path else str(Path(path).absolute())
 
 
 def join(root: str, *names: str) -> str:
@@ -73,7 +79,8 @@ def list_files(path: str) -> list[str]:
 def expand(pattern: str) -> list[tuple[str, str]]:
     """(path, shard name) for each file that a glob pattern or a directory names, sorted by name.
 
-    The shard name is the path below the last directory without a wildcard, so it does not change when shards are added.
+    The shard name is the path below the last directory without a wildcard, so it does not change
+    when shards are added.
     """
     fs, place = filesystem(pattern)
     local = isinstance(fs, pa.fs.LocalFileSystem)
@@ -153,7 +160,8 @@ def temporary_suffix() -> str:
 
 
 def sweep(root: str, folder: str, keep: set[str], prefix: str = "") -> list[str]:
-    """Deletes files below root/folder whose names start with prefix and that no current record names."""
+    """Deletes files below root/folder whose names start with prefix and that no current record
+    names."""
     gone = []
     for path in list_files(join(root, folder)):
         relative = path[len(root.rstrip("/")) + 1 :]
@@ -174,9 +182,11 @@ def digest(value: object) -> str:
 
 
 def input_identity(path: str, known: dict[str, list]) -> str:
-    """The content of an input as a short digest: sha256 of a local file, size and time of a remote one.
+    """The content of an input as a short digest: sha256 of a local file, size and time of a remote
+    one.
 
-    `known` caches path -> [size, mtime, digest] between runs, so an unchanged file is not read again.
+    `known` caches path -> [size, mtime, digest] between runs, so an unchanged file is not read
+    again.
     """
     fs, place = filesystem(path)
     info = fs.get_file_info(place)
@@ -196,8 +206,9 @@ def input_identity(path: str, known: dict[str, list]) -> str:
 
 @functools.cache
 def code_version(*rooms: str) -> str:
-    """Digest of the code of these rooms or files and of the versions of the libraries, so that a change of either is a
-    new part. Comments and formatting do not count: the syntax trees are compared."""
+    """Digest of the code of these rooms or files and of the versions of the libraries, so that a
+    change of either is a new part. Comments and formatting do not count: the syntax trees are
+    compared."""
     here = Path(__file__).resolve().parent.parent
     trees = []
     for room in rooms:

@@ -5,9 +5,8 @@ from typing import Any
 
 def render_summary(manifest: dict[str, Any]) -> str:
     """At most 100 columns. Every row states in = kept + removed + lost."""
-    lines = [
-        f"{'stage':<10}{'source':<14}{'in':>11}{'kept':>11}{'removed':>11}{'lost':>8}{'MB kept':>10}"
-    ]
+    heads = f"{'in':>11}{'kept':>11}{'removed':>11}{'lost':>8}{'MB kept':>10}"
+    lines = [f"{'stage':<10}{'source':<14}{heads}"]
     rules: dict[str, int] = {}
     for stage, sources in manifest["stages"].items():
         for source, counts in sources.items():
@@ -27,7 +26,8 @@ def render_summary(manifest: dict[str, Any]) -> str:
     for source, counts in manifest["stages"].get("dedup", {}).items():
         if counts.get("cut"):
             lines.append(
-                f"  {source}: {counts['words_cut']:,} repeated words cut from {counts['cut']:,} documents"
+                f"  {source}: {counts['words_cut']:,} repeated words cut "
+                f"from {counts['cut']:,} documents"
             )
     for key in ("tokenizer", "mixture", "packing", "training"):
         lines += _section(key, manifest.get(key))

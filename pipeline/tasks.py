@@ -1,7 +1,8 @@
 """What workers run on one part each, but for the exchanges of deduplication (`exchange.py`).
 
-Every function is `(part, **args) -> counts`. It streams its input in batches bounded by bytes, writes through `part`, and
-gives `{source: {in, kept, removed: {rule: n}, lost, bytes_in, bytes_kept}}`, from which the ledger is made.
+Every function is `(part, **args) -> counts`. It streams its input in batches bounded by bytes,
+writes through `part`, and gives `{source: {in, kept, removed: {rule: n}, lost, bytes_in,
+bytes_kept}}`, from which the ledger is made.
 """
 
 import shutil
@@ -24,7 +25,6 @@ from pipeline.parts import Part, read_tables
 from pipeline.schema import DOCUMENT, HEAD_BYTES, REMOVAL, Document, Fault, tokens_schema
 from pipeline.sources import FORMATS
 from pipeline.steps import Use, apply, schema_after
-from pipeline.storage import join
 from tokenizer.encode import encode
 from tokenizer.train import MODEL_NAME, VOCABULARY_NAME, Tokenizer, train_tokenizer
 
@@ -281,7 +281,7 @@ def tokenize_part(
     schema = tokens_schema(vocab_size)
     tokens = part.table("tokens", f"tokens/{source}", schema)
     for table in read_tables(part.root, path, ["id", "text"], batch_bytes):
-        ids = encode(table["text"].combine_chunks(), join(part.root, model))
+        ids = encode(table["text"].combine_chunks(), model)
         tokens.write(pa.table({"id": table["id"], "ids": ids}))
         counts["in"] += table.num_rows
         counts["bytes_in"] += text_bytes(table)

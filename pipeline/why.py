@@ -13,7 +13,8 @@ HEAD = 600  # characters of the text that are shown
 
 
 def find(root: str, wanted: str) -> list[dict[str, Any]]:
-    """Every row of documents/, removed/ and errors/ with this id or url; a list, because a url may occur more than once.
+    """Every row of documents/, removed/ and errors/ with this id or url; a list, because a url may
+    occur more than once.
 
     Reads the id and url columns of each part, and whole rows only where they match.
     """

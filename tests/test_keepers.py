@@ -1,7 +1,7 @@
 """The lexicographically first maximal independent set: no chains, a keeper for every removal."""
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedup.keepers import choose_keepers
@@ -76,6 +76,7 @@ def by_brute_force(graph: dict[tuple, float]) -> dict[int, tuple[str, float]]:
     return removed
 
 
+@settings(deadline=None)  # kernels are compiled at the first call
 @given(
     st.dictionaries(
         st.tuples(st.integers(0, 15), st.integers(0, 15)).filter(lambda p: p[0] < p[1]),

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedup.lsh import HUBS, candidate_probability, candidates, choose_bands, s_curve
@@ -33,6 +33,7 @@ def test_the_curve_is_that_of_the_textbook():
     assert list(curve.values()) == pytest.approx(textbook, abs=0.001)
 
 
+@settings(deadline=None)  # kernels are compiled at the first call
 @given(st.floats(0.05, 1), st.floats(0.01, 0.99), st.integers(1, 64))
 def test_bands_reach_the_recall_and_no_others_propose_less(similarity, recall, permutations):
     try:
@@ -82,6 +83,7 @@ def test_a_bucket_over_the_bound_is_linear_and_keeps_the_first():
     assert len(pairs(candidates(rows, n))) == n * (n - 1) // 2
 
 
+@settings(deadline=None)  # kernels are compiled at the first call
 @given(
     st.lists(st.tuples(st.integers(0, 8), st.integers(0, 12)), max_size=60, unique=True),
     st.integers(2, 6),

@@ -15,7 +15,7 @@ BOUNDS = [
 
 
 def table(n: list[int | None], score: list[float | None]) -> pa.Table:
-    docs = pa.table({"id": [f"d{i}" for i in range(len(n))]})
+    docs = pa.table({"id": pa.array([f"d{i}" for i in range(len(n))], pa.string())})
     columns = {"n": pa.array(n, pa.int64()), "score": pa.array(score, pa.float64())}
     return with_signals(docs, "s", columns)
 

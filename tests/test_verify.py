@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedup.verify import jaccard_pairs
@@ -53,6 +53,7 @@ def test_a_document_without_its_shingles_is_a_defect_not_a_difference():
         jaccard_pairs(of((1, 7)), stored(SETS), 0.6)
 
 
+@settings(deadline=None)  # kernels are compiled at the first call
 @given(
     st.dictionaries(
         st.integers(0, 9), st.sets(st.integers(0, 12) | st.integers(2**64 - 3, 2**64 - 1))
