@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from pipeline.config import Run
 from pipeline.executor import StageError, connect
 from pipeline.parts import read_tables
-from pipeline.stages import document_stages, find_shards, input_path, resolve_files, run_pipeline
+from pipeline.stages import document_stages, find_shards, resolve_files, run_pipeline
+from pipeline.state import input_path
 from pipeline.storage import input_identity, join, list_files
 
 SHARDS = 3  # of each source, tried

@@ -16,7 +16,6 @@ from typing import Any, Literal
 from dedup.exact import Exact
 from dedup.minhash import MinHash
 from dedup.ngrams import NGrams
-
 from pipeline.mixture import Mixture
 from pipeline.sources import FORMATS
 from pipeline.steps import STEPS, Use
@@ -224,7 +223,7 @@ def _steps(entries: object, place: str, mistakes: list[str]) -> tuple[Use, ...]:
 
 def _cross_check(run: Run) -> list[str]:
     """What only the whole configuration shows."""
-    mistakes = []
+    mistakes: list[str] = []
     known = list(run.sources)
 
     def check_sources(names: typing.Iterable[str], place: str) -> None:

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from dedup.exact import Exact, exact_duplicates, exact_keys
-from dedup.ngrams import NGrams, cut_spans, ngram_fingerprints, repeated_windows
 
+from dedup.exact import Exact, exact_duplicates, exact_keys
 from dedup.keepers import choose_keepers
 from dedup.lsh import candidates
 from dedup.minhash import MinHash, sketch
+from dedup.ngrams import NGrams, cut_spans, ngram_fingerprints, repeated_windows
 from dedup.verify import jaccard_pairs
 from pipeline.parts import Part, in_corpus, read_partition, read_tables
 from pipeline.schema import FATE, REMOVAL
@@ -69,6 +69,11 @@ EDGES = pa.schema(
     ]
 )
 REPEATS = pa.schema([("doc", pa.uint64()), ("position", pa.int32()), ("first_doc", pa.uint64())])
+KEEPERS = pa.schema([("key", pa.uint64()), ("doc", pa.uint64())])
+
+# What `route` hands to one part: rows of that part, and ids in the place of other parts' places.
+ROUTED_FATES = pa.schema([field for field in FATE if field.name != "matched"])
+ROUTED_KEEPERS = pa.schema([("doc", pa.uint64())])
 ROUTED_REPEATS = pa.schema(
     [("doc", pa.uint64()), ("position", pa.int32()), ("first_id", pa.string())]
 )
@@ -86,7 +91,6 @@ def _by_part(table: pa.Table, column: str = "doc") -> pa.Table:
 
 def sign_part(
     part: Part,
-    source: str,
     path: str | None,
     priority: int,
     exact: Exact | None,
@@ -128,9 +132,7 @@ def exact_partition(
     part: Part, keys: list[str | None], partition: int, partitions: int
 ) -> dict[str, Any]:
     rows = read_partition(part.root, keys, partition, partitions, KEYS, own_rows=True)
-    fates = _by_part(exact_duplicates(rows))
-    part.exchange("fates", keyed(FATE), partitions).write(fates)
-    return {"fates": fates.num_rows}
+    return _write_fates(part, exact_duplicates(rows), partitions)
 
 
 def pairs_partition(
@@ -195,9 +197,15 @@ def keepers_task(part: Part, edges: list[str], config: MinHash, partitions: int)
     for path in edges:
         tables += list(read_tables(part.root, path))
     rows = pa.concat_tables(tables).combine_chunks()
-    fates = _by_part(choose_keepers(rows, config.similarity))
-    part.exchange("fates", keyed(FATE), partitions).write(fates)
-    return {"fates": fates.num_rows, "verified_pairs": rows.num_rows}
+    return _write_fates(part, choose_keepers(rows, config.similarity), partitions)
+
+
+def _write_fates(part: Part, fates: pa.Table, partitions: int) -> dict[str, Any]:
+    """Fates to the parts of the documents they concern, and word to the parts of their keepers."""
+    part.exchange("fates", keyed(FATE), partitions).write(_by_part(fates))
+    keepers = pa.table({"doc": pc.unique(fates["matched"]).sort()})
+    part.exchange("keepers", KEEPERS, partitions).write(_by_part(keepers))
+    return {"fates": fates.num_rows}
 
 
 def repeats_partition(
@@ -226,27 +234,52 @@ def _still_there(rows: pa.Table, root: str, fates: list[str], partitions: int) -
 
 def route_partition(
     part: Part,
-    fates: list[str],
+    exact: list[str],
+    near: list[str],
+    keepers: list[str],
     repeats: list[str],
     documents: list[str | None],
     partition: int,
     partitions: int,
 ) -> dict[str, Any]:
-    """One small file for each part that has something to lose, with rows of that part."""
-    fate = read_partition(part.root, fates, partition, partitions, keyed(FATE))
-    repeat = read_partition(part.root, repeats, partition, partitions, keyed(REPEATS))
+    """Small files for each part that has something to lose or to keep, with rows of that part."""
+
+    def mine(paths: list[str], schema: pa.Schema) -> pa.Table:
+        return read_partition(part.root, paths, partition, partitions, schema)
+
+    fate = pa.concat_tables(
+        [
+            _retargeted(mine(exact, keyed(FATE)), part.root, near, partitions),
+            mine(near, keyed(FATE)),
+        ]
+    )
+    keeper = mine(keepers, KEEPERS).group_by(["key", "doc"]).aggregate([])
+    repeat = mine(repeats, keyed(REPEATS))
     first_id = _ids_of(part.root, documents, repeat["first_doc"])
     repeat = repeat.append_column("first_id", first_id)
-    for role, table, schema in (("fates", fate, FATE), ("repeats", repeat, ROUTED_REPEATS)):
+    routed = [("fates", fate, ROUTED_FATES), ("keepers", keeper, ROUTED_KEEPERS)]
+    for role, table, schema in [*routed, ("repeats", repeat, ROUTED_REPEATS)]:
         for index in pc.unique(table["key"]).sort().to_pylist():
-            mine = table.filter(pc.equal(table["key"], index))
-            local = pc.bit_wise_and(mine["doc"], pa.scalar(0xFFFFFFFF, pa.uint64()))
-            mine = mine.set_column(mine.column_names.index("doc"), "doc", local)
+            rows = table.filter(pc.equal(table["key"], index))
+            local = pc.bit_wise_and(rows["doc"], pa.scalar(0xFFFFFFFF, pa.uint64()))
+            rows = rows.set_column(rows.column_names.index("doc"), "doc", local)
             keys = [("doc", "ascending")] + [("position", "ascending")] * (role == "repeats")
-            part.table(f"{role}-{index}", f"work/{part.stage}", schema, f"{role}-{index}").write(
-                mine.sort_by(keys)
-            )
+            writer = part.table(f"{role}-{index}", f"work/{part.stage}", schema, f"{role}-{index}")
+            writer.write(rows.sort_by(keys))
     return {}
+
+
+def _retargeted(exact: pa.Table, root: str, near: list[str], partitions: int) -> pa.Table:
+    """Exact duplicates whose keeper went as a near-duplicate: their text is the keeper's, so the
+    similarity that was checked for it, and the document that is kept, are theirs."""
+    gone = [read_partition(root, near, p, partitions, keyed(FATE)) for p in range(partitions)]
+    final = pa.concat_tables(gone).combine_chunks()
+    at = pc.index_in(exact["matched"], final["doc"])
+    for name in ("value", "threshold", "matched_id", "similarity"):
+        theirs = final[name].take(at)
+        column = pc.if_else(at.is_valid(), theirs, exact[name])
+        exact = exact.set_column(exact.column_names.index(name), exact.schema.field(name), column)
+    return exact
 
 
 def _ids_of(root: str, documents: list[str | None], docs: pa.ChunkedArray) -> pa.Array:
@@ -268,17 +301,20 @@ def resolve_part(
     source: str,
     path: str | None,
     fates: str | None,
+    keepers: str | None,
     repeats: str | None,
     ngrams: NGrams | None,
     out: str,
     batch_bytes: int,
 ) -> dict[str, Any]:
-    """Applies the fates and cuts of one part: documents kept, documents removed."""
+    """Applies the fates and cuts of one part: documents kept, documents removed. A document that
+    others were removed for stays, however little of it the n-gram cut leaves."""
     tally = Tally()
     n_cut = words_cut = 0
     if path is None:
         return tally.counts(source)
-    fate = _all_rows(part.root, fates, FATE)
+    fate = _all_rows(part.root, fates, ROUTED_FATES)
+    keeper = _all_rows(part.root, keepers, ROUTED_KEEPERS)
     repeat = _all_rows(part.root, repeats, ROUTED_REPEATS)
     documents = removed = None
     row = 0
@@ -298,7 +334,8 @@ def resolve_part(
             table = table.set_column(
                 table.column_names.index("text"), table.schema.field("text"), texts
             )
-            verdicts.append(short)
+            short = short.filter(pc.invert(pc.is_in(short["doc"], keeper["doc"])))
+            verdicts.append(short.select(ROUTED_FATES.names))
             n_cut += int((cut > 0).sum())
             words_cut += int(cut.sum())
         gone = _removed(table, doc, pa.concat_tables(verdicts))

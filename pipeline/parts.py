@@ -269,7 +269,7 @@ class Part:
         """Rows for errors/, of (stage or step, fault)."""
         self._source = source
         for stage, fault in faults:
-            row = {"source": source, "shard": shard, "locator": fault.locator, "stage": stage}
+            row: dict[str, Any] = {"source": source, "shard": shard, "locator": fault.locator, "stage": stage}
             row |= {"error": fault.error, "message": fault.message, "lost": fault.lost}
             self._faults.append(row | {"head": bytes(fault.head)})
 

@@ -54,7 +54,8 @@ HEAD_BYTES = 4096  # of a bad record, kept in errors/
 # What one exchange between documents says of a document that has to go or to be cut.
 FATE = pa.schema(
     [
-        pa.field("doc", pa.uint64()),  # part << 32 | row, see doc_ref
+        pa.field("doc", pa.uint64()),  # its place: part << 32 | row
+        pa.field("matched", pa.uint64()),  # the keeper's place; null where no one document is it
         pa.field("rule", pa.string()),
         pa.field("value", pa.float64()),
         pa.field("threshold", pa.float64()),
@@ -93,8 +94,3 @@ class Fault(NamedTuple):
     message: str
     head: bytes = b""
     lost: bool = True
-
-
-def doc_ref(part: int, row: int) -> int:
-    """A document's place as one uint64: the part's index in id order, and its row there."""
-    return part << 32 | row

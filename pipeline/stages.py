@@ -11,13 +11,13 @@ source, shard and offset, whatever the order in which the inputs were listed.
 """
 
 import dataclasses
-from pathlib import PurePosixPath
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from dedup.lsh import choose_bands
-from pipeline import exchange, tasks
+from pipeline import tasks
 from pipeline.config import Run, resolved
-from pipeline.executor import Cluster, StageError, Task, make_task, run_stage
+from pipeline.dedup_stages import deduplicate
+from pipeline.executor import Cluster, StageError, make_task
 from pipeline.ledger import (
     check_errors,
     conserve,
@@ -26,46 +26,25 @@ from pipeline.ledger import (
     drop_stale,
     write_manifest,
 )
-from pipeline.parts import path_of
 from pipeline.sources import FORMATS
+from pipeline.state import Piece, State, next_pieces
 from pipeline.steps import STEPS, Use
 from pipeline.storage import (
-    absolute,
     code_version,
     expand,
-    input_identity,
     join,
     library_versions,
     local_copy,
-    read_json,
     write_json,
 )
 from pipeline.token_stages import make_tokens
 
 INGEST_CODE = ("pipeline/sources", "pipeline/extract", "pipeline/tasks.py", "pipeline/schema.py")
 FILTER_CODE = ("filters", "pipeline/steps.py", "pipeline/tasks.py", "pipeline/schema.py")
-DEDUP_CODE = ("dedup", "filters/kernels.py", "pipeline/exchange.py", "pipeline/schema.py")
 WRITER_CODE = ("pipeline/parts.py",)
 
-LAST = (
-    "ingest",
-    "filter",
-    "dedup",
-    "tokenizer",
-    "tokenize",
-    "pack",
-    "train",
-)  # what --until may name
-
-
-class Piece(NamedTuple):
-    """One part of the corpus as it goes from stage to stage."""
-
-    source: str
-    shard: str
-    label: str  # source/shard@start
-    path: str | None  # of its documents, below the root; None when none are left
-    content: str  # sha256 of that file
+# What --until may name, in order.
+LAST = ("ingest", "filter", "dedup", "tokenizer", "tokenize", "pack", "train")
 
 
 class Shard(NamedTuple):
@@ -73,31 +52,6 @@ class Shard(NamedTuple):
     name: str
     path: str
     identity: str
-
-
-class State:
-    """What the stages of one run share: where, how, and the records made so far."""
-
-    def __init__(self, run: Run, out: str, cluster: Cluster) -> None:
-        self.run, self.out, self.cluster = run, absolute(out), cluster
-        self.records: dict[str, list[dict[str, Any]]] = {}
-        self.counts: dict[str, dict[str, Any]] = {}
-        self.known = _known_inputs(self.out)
-
-    def stage(self, name: str, stage_tasks: list[Task]) -> list[dict[str, Any]]:
-        self.records[name] = run_stage(self.cluster, self.out, name, stage_tasks)
-        return self.records[name]
-
-    def identity(self, path: str) -> str:
-        return input_identity(path, self.known)
-
-    def place(self, path: str) -> str:
-        return input_path(self.run, path)
-
-
-def input_path(run: Run, path: str) -> str:
-    """A path of the configuration, below its `root`; absolute, for workers that start elsewhere."""
-    return absolute(path if "://" in path or not run.root else str(PurePosixPath(run.root) / path))
 
 
 def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None) -> dict[str, Any]:
@@ -188,7 +142,7 @@ def ingest(state: State, out: str) -> list[Piece]:
     records = state.stage("ingest", stage_tasks)
     state.counts["ingest"] = conserve("ingest", records, None)
     check_errors("ingest", [f"{p[0]}/{p[1]}" for p in places], records, run.max_error_fraction)
-    return _pieces(places, records)
+    return next_pieces([Piece(*place, None, "") for place in places], records)
 
 
 def fit_models(state: State, pieces: list[Piece]) -> dict[str, tuple[str, str]]:
@@ -207,7 +161,7 @@ def fit_models(state: State, pieces: list[Piece]) -> dict[str, tuple[str, str]]:
         if model.fit == "perplexity":
             paths, fraction = reference(model.sources, model.sample_bytes)
             args |= {"paths": paths, "fraction": fraction, "order": model.order}
-            function = tasks.fit_perplexity_model
+            function: Callable = tasks.fit_perplexity_model
         else:
             positive, p = reference(model.positive, model.sample_bytes)
             negative, n = reference(model.negative, model.sample_bytes)
@@ -237,7 +191,8 @@ def filter_documents(
     stage_tasks = []
     for piece in pieces:
         steps, identity = resolved_steps[piece.source]
-        args = {"source": piece.source, "shard": piece.shard, "path": piece.path, "steps": steps}
+        args: dict[str, Any] = {"source": piece.source, "shard": piece.shard}
+        args |= {"path": piece.path, "steps": steps}
         args |= {"audit_fraction": run.audit_fraction, "out": out, "batch_bytes": run.batch_bytes}
         rest = [run.audit_fraction, out, run.batch_bytes, code_version(*FILTER_CODE, *WRITER_CODE)]
         stage_tasks.append(
@@ -247,7 +202,7 @@ def filter_documents(
     state.counts["filter"] = conserve("filter", records, state.counts["ingest"])
     names = [f"{p.source}/{p.shard}" for p in pieces]
     check_errors("filter", names, records, run.max_error_fraction)
-    return _pieces([(p.source, p.shard, p.label) for p in pieces], records)
+    return next_pieces(pieces, records)
 
 
 def resolve_files(
@@ -282,92 +237,6 @@ def resolve_files(
     return out, identities
 
 
-def deduplicate(state: State, pieces: list[Piece], out: str) -> list[Piece]:
-    """Exact, MinHash and n-gram deduplication; one pass over the texts to sign them, one to write
-    what is left."""
-    run, dedup = state.run, state.run.dedup
-    n = dedup.partitions
-    code = code_version(*DEDUP_CODE, *WRITER_CODE)
-    methods = resolved(run)["dedup"]
-    bands = (0, 0)
-    if dedup.minhash:
-        config = dedup.minhash
-        bands = choose_bands(config.similarity, config.recall, config.permutations)
-
-    priorities = {name: i for i, name in enumerate(dedup.prefer)}
-    stage_tasks = []
-    for piece in pieces:
-        args: dict[str, Any] = {"source": piece.source, "path": piece.path}
-        args |= {"priority": priorities.get(piece.source, len(priorities)), "bands": bands}
-        args |= {"exact": dedup.exact, "minhash": dedup.minhash, "ngrams": dedup.ngrams}
-        args |= {"partitions": n, "batch_bytes": run.batch_bytes}
-        identity = [piece.content, args["priority"], bands, methods, run.batch_bytes, code]
-        stage_tasks.append(make_task(piece.label, exchange.sign_part, args, *identity))
-    signed = state.stage("sign", stage_tasks)
-
-    def by_partition(stage: str, function, **args: Any) -> list[dict[str, Any]]:
-        """One task a partition; what it reads is named by `args`, and the content of `inputs` is
-        its identity."""
-        inputs = args.pop("inputs")
-        made = []
-        for p in range(n):
-            full = {**args, "partition": p, "partitions": n}
-            made.append(make_task(f"partition {p} of {n}", function, full, inputs, methods, code))
-        return state.stage(stage, made)
-
-    fates: list[str] = []
-    if dedup.exact:
-        keys = [path_of(r, "keys") for r in signed]
-        done = by_partition(
-            "exact", exchange.exact_partition, keys=keys, inputs=_contents(signed, "keys")
-        )
-        fates += _paths(done, "fates")
-        fate_contents = _contents(done, "fates")
-    else:
-        fate_contents = []
-    if dedup.minhash:
-        config = dedup.minhash
-        inputs = [_contents(signed, "bands"), fate_contents]
-        rows = [path_of(r, "bands") for r in signed]
-        args = {"bands": rows, "fates": list(fates), "config": config}
-        paired = by_partition("pairs", exchange.pairs_partition, **args, inputs=inputs)
-        sets = [path_of(r, "shingles") for r in signed]
-        args = {"pairs": _paths(paired, "pairs"), "shingles": sets, "config": config}
-        inputs = [_contents(paired, "pairs"), _contents(signed, "shingles")]
-        verified = by_partition("verify", exchange.verify_partition, **args, inputs=inputs)
-        args = {"edges": _paths(verified, "edges"), "config": config, "partitions": n}
-        inputs = [_contents(verified, "edges")]
-        task = make_task("all", exchange.keepers_task, args, inputs, methods, code)
-        kept = state.stage("keepers", [task])
-        fates += _paths(kept, "fates")
-        fate_contents += _contents(kept, "fates")
-    repeats: list[dict[str, Any]] = []
-    if dedup.ngrams:
-        rows = [path_of(r, "windows") for r in signed]
-        inputs = [_contents(signed, "windows"), fate_contents]
-        args = {"windows": rows, "fates": list(fates), "config": dedup.ngrams}
-        repeats = by_partition("repeats", exchange.repeats_partition, **args, inputs=inputs)
-    args = {"fates": fates, "repeats": _paths(repeats, "repeats")}
-    args |= {"documents": [p.path for p in pieces]}
-    inputs = [fate_contents, _contents(repeats, "repeats"), [p.content for p in pieces]]
-    routed = by_partition("route", exchange.route_partition, **args, inputs=inputs)
-
-    stage_tasks = []
-    for i, piece in enumerate(pieces):
-        mine = routed[i % n]
-        args = {"source": piece.source, "path": piece.path, "ngrams": dedup.ngrams, "out": out}
-        args |= {role: path_of(mine, f"{role}-{i}") for role in ("fates", "repeats")}
-        args |= {"batch_bytes": run.batch_bytes}
-        contents = [mine["files"].get(f"{r}-{i}", {}).get("sha256") for r in ("fates", "repeats")]
-        rest = [dataclasses.asdict(dedup.ngrams) if dedup.ngrams else None, out, run.batch_bytes]
-        identity = [piece.content, contents, *rest, code]
-        stage_tasks.append(make_task(piece.label, exchange.resolve_part, args, *identity))
-    records = state.stage("dedup", stage_tasks)
-    before = state.counts.get("filter", state.counts["ingest"])
-    state.counts["dedup"] = conserve("dedup", records, before)
-    return _pieces([(p.source, p.shard, p.label) for p in pieces], records)
-
-
 def digest_documents(state: State, pieces: list[Piece]) -> str:
     stage_tasks = [
         make_task(
@@ -376,30 +245,3 @@ def digest_documents(state: State, pieces: list[Piece]) -> str:
         for p in pieces
     ]
     return corpus_digest(state.out, state.stage("digest", stage_tasks))
-
-
-# --- small helpers -----------------------------------------------------------------------------
-
-
-def _pieces(places: list[tuple[str, str, str]], records: list[dict[str, Any]]) -> list[Piece]:
-    return [
-        Piece(
-            *place, path_of(r, "documents"), r["files"].get("documents", {}).get("sha256", "none")
-        )
-        for place, r in zip(places, records, strict=True)
-    ]
-
-
-def _contents(records: list[dict[str, Any]], role: str) -> list[str]:
-    return [r["files"].get(role, {}).get("sha256", "none") for r in records]
-
-
-def _paths(records: list[dict[str, Any]], role: str) -> list[str]:
-    return [path for r in records if (path := path_of(r, role))]
-
-
-def _known_inputs(out: str) -> dict[str, list]:
-    try:
-        return read_json(join(out, "_parts", "inputs.json"))
-    except OSError:
-        return {}

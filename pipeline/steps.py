@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from filters.decontaminate import Decontaminate, decontaminate
 from filters.gopher import GopherQuality, GopherRepetition, gopher_quality, gopher_repetition
 from filters.kernels import hash_strings
-from filters.quality import Quality, quality
-
 from filters.language import Language, language
 from filters.perplexity import Perplexity, perplexity
 from filters.pii import ScrubPii, scrub_pii
+from filters.quality import Quality, quality
 from filters.rules import with_removal
 from pipeline.schema import DOCUMENT, REMOVAL, Fault
 

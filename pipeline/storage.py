@@ -196,7 +196,7 @@ def input_identity(path: str, known: dict[str, list]) -> str:
     if path in known and known[path][:2] == stamp:
         return known[path][2]
     if isinstance(fs, pa.fs.LocalFileSystem):
-        with open_input(path) as file:
+        with Path(place).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()[:32]
     else:
         found = digest([path, *stamp])

@@ -275,7 +275,8 @@ def tokenize_part(
     part: Part, source: str, path: str | None, model: str, vocab_size: int, batch_bytes: int
 ) -> dict[str, Any]:
     """ids of every document of a part."""
-    counts = {"in": 0, "kept": 0, "removed": {}, "lost": 0, "bytes_in": 0, "tokens": 0}
+    counts: dict[str, Any] = {"in": 0, "kept": 0, "removed": {}, "lost": 0}
+    counts |= {"bytes_in": 0, "tokens": 0}
     if path is None:
         return {source: counts}
     schema = tokens_schema(vocab_size)

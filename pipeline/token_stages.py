@@ -26,6 +26,7 @@ from pipeline.mixture import (
 )
 from pipeline.parts import Part, path_of, read_partition, read_tables
 from pipeline.schema import tokens_schema
+from pipeline.state import Piece, State, contents
 from pipeline.storage import code_version, join, local_copy
 from pipeline.tasks import fit_tokenizer, tokenize_part
 from tokenizer.encode import digest as tokenizer_digest
@@ -46,7 +47,7 @@ PACKED_PART_TOKENS = 1 << 26  # one packed file; what a pack task holds
 HISTOGRAM = pa.schema([("bucket", pa.uint16()), ("tokens", pa.int64())])
 
 
-def make_tokens(state: Any, pieces: list[Any], until: str | None) -> dict[str, Any]:
+def make_tokens(state: State, pieces: list[Piece], until: str | None) -> dict[str, Any]:
     """The stages after the documents, as far as the configuration and `until` go; their figures for
     the manifest."""
     run = state.run
@@ -68,17 +69,18 @@ def make_tokens(state: Any, pieces: list[Any], until: str | None) -> dict[str, A
     return figures
 
 
-def make_tokenizer(state: Any, pieces: list[Any]) -> tuple[str, dict[str, Any]]:
+def make_tokenizer(state: State, pieces: list[Piece]) -> tuple[str, dict[str, Any]]:
     """The path of tokenizer.model (below the root, or as the configuration names it) and its
     figures."""
     run, config = state.run, state.run.tokenizer
+    assert config
     if config.model:
         path = local_copy(state.place(config.model))
         return path, {
             "vocab_size": load_tokenizer(path).get_piece_size(),
             "digest": tokenizer_digest(path),
         }
-    counts = state.counts[list(state.counts)[-1]]
+    counts = state.last_counts()
     available = sum(c["bytes_kept"] for c in counts.values())
     # twice what is needed: the trainer draws its exact sample by the hash of the text
     fraction = min(1.0, 2 * config.sample_bytes / max(available, 1))
@@ -87,21 +89,21 @@ def make_tokenizer(state: Any, pieces: list[Any]) -> tuple[str, dict[str, Any]]:
     identity = [[p.content for p in pieces], dataclasses.asdict(config), run.seed]
     task = make_task("tokenizer", fit_tokenizer, args, *identity, code_version(*TOKEN_CODE))
     [record] = state.stage("tokenizer", [task])
-    model = local_copy(join(state.out, path_of(record, "model")))
+    model = local_copy(join(state.out, path_of(record, "model") or ""))
     return model, record["counts"]["figures"]
 
 
-def tokenize(state: Any, pieces: list[Any], model: str) -> list[dict[str, Any]]:
+def tokenize(state: State, pieces: list[Piece], model: str) -> list[dict[str, Any]]:
     vocab_size = load_tokenizer(model).get_piece_size()
     stage_tasks = []
     for piece in pieces:
-        args = {"source": piece.source, "path": piece.path, "model": model}
+        args: dict[str, Any] = {"source": piece.source, "path": piece.path, "model": model}
         args |= {"vocab_size": vocab_size, "batch_bytes": state.run.batch_bytes}
         identity = [piece.content, tokenizer_digest(model), state.run.batch_bytes]
         code = code_version(*TOKEN_CODE)
         stage_tasks.append(make_task(piece.label, tokenize_part, args, *identity, code))
     records = state.stage("tokenize", stage_tasks)
-    before = state.counts[list(state.counts)[-1]]
+    before = state.last_counts()
     state.counts["tokenize"] = conserve("tokenize", records, before, "tokens")
     return records
 
@@ -170,10 +172,11 @@ def pack_part(
 
 
 def mix_and_pack(
-    state: Any, pieces: list[Any], records: list[dict[str, Any]], model: str
+    state: State, pieces: list[Piece], records: list[dict[str, Any]], model: str
 ) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
     """The packed files, the mixture's table, and the packing's figures."""
     run, config = state.run, state.run.mixture
+    assert config
     vocab_size, tokenizer = load_tokenizer(model).get_piece_size(), tokenizer_digest(model)
     code = code_version(*PACK_CODE)
     mine = [
@@ -207,14 +210,14 @@ def mix_and_pack(
     chosen = state.stage("choose", stage_tasks)
 
     stage_tasks = []
-    contents = [r["files"]["chosen"]["sha256"] for r in chosen]
+    inputs = contents(chosen, "chosen")
     for p in range(packed_parts):
-        args = {"chosen": [path_of(r, "chosen") for r in chosen], "partition": p}
+        args: dict[str, Any] = {"chosen": [path_of(r, "chosen") for r in chosen], "partition": p}
         args |= {"partitions": packed_parts, "sequence_length": config.sequence_length}
         args |= {"vocab_size": vocab_size, "tokenizer": tokenizer, "name": run.name}
         rest = [config.sequence_length, tokenizer, run.name, code]
         stage_tasks.append(
-            make_task(f"packed {p} of {packed_parts}", pack_part, args, contents, *rest)
+            make_task(f"packed {p} of {packed_parts}", pack_part, args, inputs, *rest)
         )
     packed = state.stage("pack", stage_tasks)
 
@@ -257,15 +260,16 @@ def train_task(
     return {"figures": figures}
 
 
-def train_model(state: Any, packed: list[str], tokenizer: str) -> dict[str, Any]:
+def train_model(state: State, packed: list[str], tokenizer: str) -> dict[str, Any]:
     if "://" in state.out:
         raise StageError(
             f"{state.out}: training writes to a local directory; use `python -m train.loop` there"
         )
-    contents = [r["files"]["packed"]["sha256"] for r in state.records["pack"]]
+    inputs = contents(state.records["pack"], "packed")
+    assert state.run.train
     config = dataclasses.asdict(state.run.train)
     args: dict[str, Any] = {"packed": packed, "config": state.run.train, "tokenizer": tokenizer}
-    task = make_task("train", train_task, args, contents, config, code_version(*TRAIN_CODE))
+    task = make_task("train", train_task, args, inputs, config, code_version(*TRAIN_CODE))
     args["folder"] = join(state.out, "train", task.key[:10])
     # In this process: its progress is to be seen, and torch may have all cores.
     state.records["train"] = run_stage(Cluster(None), state.out, "train", [task])

@@ -31,7 +31,7 @@ def matches(rows: pa.Table) -> dict[int, str]:
 def test_the_rows_of_a_duplicate():
     fates = exact_duplicates(exact_keys(documents("a b", "c", "a b"), STRIP))
     assert fates.to_pylist() == [
-        {"doc": 2, "rule": "exact_duplicate", "value": None, "threshold": None,
+        {"doc": 2, "matched": 0, "rule": "exact_duplicate", "value": None, "threshold": None,
          "matched_id": "id0", "similarity": 1.0}
     ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import zipfile
 from collections import Counter
 
@@ -69,7 +70,9 @@ def test_text_and_title():
     )
     text, title = html_to_text(html)
     assert title == "The title & more"
-    assert text == "Head\n\nOne\ntwo link\n\n  • a\n  • b"
+    assert text == "Head\n\nOne\ntwo link"  # the short list is no main content
+    whole = html_to_text(html, main_content=False)[0]
+    assert whole == "menu\n\nHead\n\nOne\ntwo link\n\n  • a\n  • b"
     assert html_to_text("") == ("", "")
     assert html_to_text("<p>日本語のテキスト。</p>")[0] == "日本語のテキスト。"
     assert html_to_text("<p>a\0b\ud800c</p>")[0] == "ab?c"
@@ -122,8 +125,6 @@ def test_labelled_pages(shared_data):
     truth = json.loads(gzip.open(shared_data / "extraction/ground-truth.json.gz").read())
 
     def shingles(text):
-        import re
-
         words = re.findall(r"\w+", text)
         if 0 < len(words) < 4:
             return Counter([tuple(words)])

@@ -105,9 +105,9 @@ def test_a_document_with_too_little_left_is_removed_for_its_main_original():
     assert made.texts.to_pylist() == [*texts[:2], "p q ", "1 2 3 ", "x y", "z"]
     assert made.words_cut.tolist() == [0, 0, 5, 3, 9, 0]
     assert made.fates.to_pylist() == [
-        {"doc": 2, "rule": "repeated_ngrams", "value": 2.0, "threshold": 3.0,
+        {"doc": 2, "matched": None, "rule": "repeated_ngrams", "value": 2.0, "threshold": 3.0,
          "matched_id": "id1", "similarity": 5 / 7},
-        {"doc": 4, "rule": "repeated_ngrams", "value": 2.0, "threshold": 3.0,
+        {"doc": 4, "matched": None, "rule": "repeated_ngrams", "value": 2.0, "threshold": 3.0,
          "matched_id": "id1", "similarity": 9 / 11},  # three windows of id1, two of id0
     ]  # fmt: skip
 

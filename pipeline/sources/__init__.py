@@ -1,0 +1,32 @@
+"""Raw shards -> documents: one module a format, and the one table of them.
+
+A reader yields, for each record of a range, one Document (with `rule` set where it is none after
+all) or one lost Fault, in the order of the shard; a Fault with lost=False notes a repair of the
+record that follows. Reading the ranges of a split one after another gives what one range over the
+whole shard gives.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from pipeline.schema import Document, Fault
+from pipeline.sources.arxiv import Arxiv, read_arxiv, split_arxiv
+from pipeline.sources.books import Books, read_books, split_books
+from pipeline.sources.code import Code, read_code, split_code
+from pipeline.sources.table import Table, read_table, split_table
+from pipeline.sources.warc import Warc, read_warc, split_warc
+
+
+class Format(NamedTuple):
+    config: type  # its frozen dataclass
+    split: Callable[[str, int], list[tuple[int, int]]]
+    read: Callable[[str, int, int, Any], Iterator[Document | Fault]]
+
+
+FORMATS: dict[str, Format] = {
+    "warc": Format(Warc, split_warc, read_warc),
+    "books": Format(Books, split_books, read_books),
+    "arxiv": Format(Arxiv, split_arxiv, read_arxiv),
+    "code": Format(Code, split_code, read_code),
+    "table": Format(Table, split_table, read_table),
+}
