@@ -41,5 +41,5 @@ peers:
 
 # The main job on real input (configs/real.toml); its code shard is this machine's standard library.
 real: $(READY)
-	$(BIN)/python -m pipeline.sample --code out/inputs/stdlib.tar.gz
+	$(BIN)/python -m pipeline.sample.inputs --code out/inputs/stdlib.tar.gz
 	$(BIN)/corpusmill run configs/real.toml --out out/real

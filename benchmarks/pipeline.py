@@ -1,11 +1,13 @@
-"""WARC to filtered, signed documents: corpusmill and datatrove 0.10.1 on the same shards, in one run.
+"""WARC to filtered, signed documents: corpusmill and datatrove 0.10.1 on the same shards, in one
+run.
 
     python -m benchmarks.pipeline [--data DIR] [--peers PYTHON] [--repeats 3]
 
-Both read WARC records, extract the main text of each page, compute Gopher's repetition and quality rules and write MinHash
-signatures of word 5-grams (datatrove: trafilatura, 14 x 8; corpusmill: resiliparse, 128 permutations, and it goes on to verify
-the candidates and to write Parquet). Each side runs in a process of its own, on one core, once to warm up (imports,
-compiled kernels, tokenizer tables) and then measured by its own CPU time. The two take turns.
+Both read WARC records, extract the main text of each page, compute Gopher's repetition and quality
+rules and write MinHash signatures of word 5-grams (datatrove: trafilatura, 14 x 8; corpusmill:
+resiliparse, 128 permutations, and it goes on to verify the candidates and to write Parquet). Each
+side runs in a process of its own, on one core, once to warm up (imports, compiled kernels,
+tokenizer tables) and then measured by its own CPU time. The two take turns.
 """
 
 import argparse
@@ -77,7 +79,7 @@ def run_datatrove(shards: list[str], out: str) -> dict:
     after = os.times()
     seconds = sum(after[:4]) - sum(times[:4])  # its extractor runs in a child process
     stats = json.loads((Path(out) / "logs/stats.json").read_text())
-    numbers = [{k: v for k, v in s["stats"].items()} for s in stats]
+    numbers = [s["stats"] for s in stats]
 
     def count(stats: dict, key: str) -> int:
         value = stats.get(key, 0)
@@ -122,10 +124,14 @@ def child(python: str, name: str, shards: list[str]) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     default = os.environ.get("CORPUSMILL_DATA", str(REPO.parent / "shared" / "data"))
     parser.add_argument("--data", default=default, help="directory with web/pages-*.warc.gz")
-    parser.add_argument("--peers", default=".venv-peers/bin/python", help="python that has datatrove")
+    parser.add_argument(
+        "--peers", default=".venv-peers/bin/python", help="python that has datatrove"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--side", choices=["ours", "datatrove"], help=argparse.SUPPRESS)
     parser.add_argument("--shards", nargs="*", help=argparse.SUPPRESS)
@@ -137,7 +143,9 @@ def main() -> None:
     if not shards:
         sys.exit(f"{args.data}/web: no pages-*.warc.gz; give --data")
     megabytes = html_megabytes(shards)
-    print(f"{len(shards)} shards, {megabytes:.1f} MB of HTML, {args.repeats} repeats, one core each")
+    print(
+        f"{len(shards)} shards, {megabytes:.1f} MB of HTML, {args.repeats} repeats, one core each"
+    )
     runs: dict[str, list[dict]] = {"ours": [], "datatrove": []}
     for _ in range(args.repeats):
         runs["ours"].append(child(sys.executable, "ours", shards))
@@ -157,7 +165,8 @@ def main() -> None:
         }
         print(
             f"{name:<10} {median:7.2f} s CPU ({min(cpu):.2f} .. {max(cpu):.2f})  "
-            f"{first['documents'] / median:8.1f} documents/core-s  {megabytes / median:6.2f} MB HTML/core-s  "
+            f"{first['documents'] / median:8.1f} documents/core-s  "
+            f"{megabytes / median:6.2f} MB HTML/core-s  "
             f"{first['documents']} read, {first['extracted']} extracted, {first['kept']} kept"
         )
     ratio = figures["datatrove"]["cpu_s"] / figures["ours"]["cpu_s"]

@@ -69,8 +69,8 @@ def _execute(
 
 def _demo(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.config import load
-    from pipeline.sample import make_inputs
-    from pipeline.scorecard import render, scorecard
+    from pipeline.sample.inputs import make_inputs
+    from pipeline.sample.scorecard import render, scorecard
 
     out = Path(args.out)
     inputs = out / "inputs"

@@ -269,8 +269,10 @@ class Part:
         """Rows for errors/, of (stage or step, fault)."""
         self._source = source
         for stage, fault in faults:
-            row: dict[str, Any] = {"source": source, "shard": shard, "locator": fault.locator, "stage": stage}
-            row |= {"error": fault.error, "message": fault.message, "lost": fault.lost}
+            locator = fault.locator.removeprefix(f"{source}/{shard}/")  # steps know ids only
+            row: dict[str, Any] = {"source": source, "shard": shard, "locator": locator}
+            row |= {"stage": stage, "error": fault.error, "message": fault.message}
+            row |= {"lost": fault.lost}
             self._faults.append(row | {"head": bytes(fault.head)})
 
     def commit(self, counts: dict[str, Any], **extra: Any) -> dict[str, Any]:

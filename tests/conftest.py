@@ -10,7 +10,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real inputs, which are not part of the repository; tests that need them skip where they are absent."""
+    """Real inputs, which are not part of the repository; tests that need them skip without."""
     place = Path(os.environ.get("CORPUSMILL_DATA", REPO.parent / "shared" / "data"))
     if not (place / "README.md").exists():
         pytest.skip(f"no real inputs at {place} (set CORPUSMILL_DATA)")

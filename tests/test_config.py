@@ -43,7 +43,7 @@ def test_a_configuration_becomes_dataclasses_with_every_default():
         (
             "min_words = 10",
             "min_word = 10",
-            "sources.web.steps[1].min_word: gopher_quality has no such key. Did you mean min_words?",
+            "sources.web.steps[1].min_word: gopher_quality has no such key. Did you mean min_w",
         ),
         (
             '"gopher_quality"',

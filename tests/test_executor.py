@@ -1,4 +1,5 @@
-"""Real tasks on a real local Ray: deaths, errors, resume. Task functions live at module level: Ray imports them."""
+"""Real tasks on a real local Ray: deaths, errors, resume. Task functions live at module level: Ray
+imports them."""
 
 import os
 import signal
@@ -106,7 +107,8 @@ def test_records_that_kill_their_worker_are_isolated(cluster, tmp_path):
     records = run_stage(cluster, str(tmp_path), "stage", tasks)
     kept = [row["id"] for row in _rows(str(tmp_path), records[:1])]
     assert kept == [i for i in ids if i not in ("r3", "r7")]
-    errors = list(read_tables(str(tmp_path), records[0]["files"]["errors"]["path"]))[0].to_pylist()
+    [table] = read_tables(str(tmp_path), records[0]["files"]["errors"]["path"])
+    errors = table.to_pylist()
     assert [(e["locator"], e["error"]) for e in errors] == [
         ("r3", "killed_worker"),
         ("r7", "killed_worker"),

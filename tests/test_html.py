@@ -39,7 +39,11 @@ def test_meta_and_xml_declaration():
     page = '<meta charset="koi8-r">Мир'
     assert decode_html(page.encode("cp1251"), "windows-1251").text == page
     # a page that can be read as far as its <meta> is not UTF-16
-    assert decode_html(b"<meta charset=utf-16>ok", None) == ("<meta charset=utf-16>ok", "utf-8", None)
+    assert decode_html(b"<meta charset=utf-16>ok", None) == (
+        "<meta charset=utf-16>ok",
+        "utf-8",
+        None,
+    )
 
 
 def test_lying_labels_are_put_right_and_noted():
@@ -56,7 +60,9 @@ def test_lying_labels_are_put_right_and_noted():
     assert "\x00" not in decoded.text and decoded.note is not None
 
 
-@given(st.binary(max_size=300), st.sampled_from([None, "utf-8", "gbk", "latin1", "x", "iso-2022-jp"]))
+@given(
+    st.binary(max_size=300), st.sampled_from([None, "utf-8", "gbk", "latin1", "x", "iso-2022-jp"])
+)
 @settings(max_examples=200)
 def test_any_bytes_decode(body, label):
     decode_html(body, label).text.encode()  # neither fails, nor holds a lone surrogate
@@ -122,7 +128,8 @@ def test_depth_of_a_page():
 
 def test_labelled_pages(shared_data):
     """The score of the data's README: resiliparse has .916 there."""
-    truth = json.loads(gzip.open(shared_data / "extraction/ground-truth.json.gz").read())
+    packed = (shared_data / "extraction/ground-truth.json.gz").read_bytes()
+    truth = json.loads(gzip.decompress(packed))
 
     def shingles(text):
         words = re.findall(r"\w+", text)

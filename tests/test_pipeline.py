@@ -1,4 +1,5 @@
-"""The whole DAG over small tables: conservation, the same bytes whatever the way, resume, extend, why."""
+"""The whole DAG over small tables: conservation, the same bytes whatever the way, resume, extend,
+why."""
 
 import json
 import random
@@ -42,8 +43,8 @@ def write_jsonl(path: Path, rows: list[dict]) -> None:
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory) -> Path:
-    """Three shards: 30 good documents, one exact and one near duplicate of document 0 in each of the
-    last two, a short document, a broken line and an empty text."""
+    """Three shards: 30 good documents, one exact and one near duplicate of document 0 in each of
+    the last two, a short document, a broken line and an empty text."""
     root = tmp_path_factory.mktemp("shards")
     base = prose(0, 300)
     for s in range(3):
@@ -195,7 +196,8 @@ def test_a_new_shard_is_all_that_is_read(finished, shards, tmp_path):
         run(shards, tmp_path, loop, paths=two)
         signed = list_files(f"{tmp_path}/_parts/sign")
         run(shards, tmp_path, loop)
-    # part-1 sorts between the others: what was signed stays valid although the parts' numbers changed
+    # part-1 sorts between the others: what was signed stays valid although the parts' numbers
+    # changed
     assert len(made_again(signed, list_files(f"{tmp_path}/_parts/sign"))) == 1
     new, all_at_once = contents(tmp_path), contents(finished)
     assert {k: v for k, v in new.items() if k.startswith("/documents")} == {
@@ -303,15 +305,16 @@ name = "t"
 [sources.web]
 format = "table"
 paths = ["{shards}/part-*.jsonl"]
-steps = [{{ use = "gopher_quality" }}, {{ use = "decontaminate", against = ["{tmp_path}/none.jsonl"] }}]
+steps = [
+  {{ use = "gopher_quality" }},
+  {{ use = "decontaminate", against = ["{tmp_path}/none.jsonl"] }},
+]
 """
     (tmp_path / "c.toml").write_text(text)
     assert main(["check", str(tmp_path / "c.toml")]) == 1
     assert "sources.web.steps[1].against" in capsys.readouterr().err
     write_jsonl(tmp_path / "tests.jsonl", [{"question": prose(3)}])
-    (tmp_path / "c.toml").write_text(
-        text.replace("none.jsonl", "tests.jsonl")
-    )
+    (tmp_path / "c.toml").write_text(text.replace("none.jsonl", "tests.jsonl"))
     assert main(["check", str(tmp_path / "c.toml")]) == 0
     out = capsys.readouterr().out
     assert "gopher_quality.too_few_words" in out and "3 shards" in out

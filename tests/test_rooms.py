@@ -40,11 +40,14 @@ def test_train_stands_alone():
 
 
 def test_filters_dedup_and_tokenizer_do_not_know_the_pipeline():
-    """They may import the schema, and the kernels that all share; never the executor, the stages or the commands."""
+    """They may import the schema, and the kernels that all share; never the executor, the stages or
+    the commands."""
     for room in ("filters", "dedup", "tokenizer"):
         for path, name in _of(room):
             top = name.split(".")[0]
             if top == "pipeline":
                 assert name == "pipeline.schema", f"{path} imports {name}"
-            assert not (room == "filters" and top in ("dedup", "tokenizer", "train")), f"{path}: {name}"
+            assert not (room == "filters" and top in ("dedup", "tokenizer", "train")), (
+                f"{path}: {name}"
+            )
             assert not (room == "tokenizer" and top in ("dedup", "train")), f"{path}: {name}"

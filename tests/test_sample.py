@@ -13,24 +13,18 @@ from typing import Any, NamedTuple
 import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
-from pipeline.plant_strings import LOOKALIKES, PII, luhn_digit, make_items, personal_string
-from pipeline.plants import EDIT_RATES, jaccard, near_duplicates, reworded
-from pipeline.sample import make_inputs
-from pipeline.sample_languages import SENTENCES
-from pipeline.sample_prose import Article, Chain, articles, prose_paragraphs, words
+from pipeline.config import load
+from pipeline.sample.inputs import make_inputs
+from pipeline.sample.languages import SENTENCES
+from pipeline.sample.plant_strings import LOOKALIKES, PII, luhn_digit, make_items, personal_string
+from pipeline.sample.plants import EDIT_RATES, jaccard, near_duplicates, reworded
+from pipeline.sample.prose import Article, Chain, articles, prose_paragraphs, words
 from pipeline.schema import Document, Fault
 from pipeline.sources import FORMATS
 from pipeline.storage import expand
 
 SCALE = 0.05
-SHARDS = {
-    "web": ("warc", "shards/web-*.warc.gz"),
-    "spam": ("warc", "shards/spam-*.warc.gz"),
-    "books": ("books", "shards/books/*"),
-    "code": ("code", "shards/code/*"),
-    "arxiv": ("arxiv", "shards/arxiv/*.tar"),
-    "table": ("table", "shards/table/*.jsonl"),
-}
+DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.toml"
 
 
 class Inputs(NamedTuple):
@@ -54,10 +48,10 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     make_inputs(root, scale=SCALE)
     documents: dict[str, Document] = {}
     faults: dict[str, list[str]] = defaultdict(list)
-    for source, (name, pattern) in SHARDS.items():
-        for path, shard in expand(f"{root}/{pattern}"):
-            for record in FORMATS[name].read(path, 0, 1 << 60, FORMATS[name].config()):
-                id = f"{source}/{shard}/{record.locator}"
+    for name, source in load(DEMO).sources.items():
+        for path, shard in expand(f"{root}/{source.paths[0]}"):
+            for record in FORMATS[source.format].read(path, 0, 1 << 60, source.reader):
+                id = f"{name}/{shard}/{record.locator}"
                 if isinstance(record, Fault):
                     faults[id].append(record.error)
                 else:
@@ -68,7 +62,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 
 def test_same_bytes_in_another_process(inputs: Inputs, tmp_path: Path) -> None:
     call = f"make_inputs(Path({str(tmp_path)!r}), scale={SCALE})"
-    code = f"from pathlib import Path; from pipeline.sample import make_inputs; {call}"
+    code = f"from pathlib import Path; from pipeline.sample.inputs import make_inputs; {call}"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     first, second = (
@@ -77,6 +71,19 @@ def test_same_bytes_in_another_process(inputs: Inputs, tmp_path: Path) -> None:
     )
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_the_demo_reads_every_shard(inputs: Inputs) -> None:
+    sources = load(DEMO).sources
+    assert all(len(source.paths) == 1 for source in sources.values())
+    read = {
+        path
+        for source in sources.values()
+        for path, _ in expand(f"{inputs.root}/{source.paths[0]}")
+    }
+    written = {str(f) for f in (inputs.root / "shards").rglob("*") if f.is_file()}
+    assert read == written
+    assert {id.split("/")[0] for id in inputs.documents} >= set(sources) - {"table"}
 
 
 def test_another_seed_gives_other_pages(inputs: Inputs, tmp_path: Path) -> None:

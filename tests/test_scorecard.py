@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.sample.scorecard import Score, render, scorecard
 from pipeline.schema import DOCUMENT, ERROR, REMOVAL
-from pipeline.scorecard import Score, render, scorecard
 
 
 class Run:

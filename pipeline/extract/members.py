@@ -2,8 +2,7 @@
 
 Streamed: a member's bytes are read only where a caller asks, and never more than it asks for.
 Names that point outside, links and devices are faults; nested archives are members like others. A
-compressed stream that grows beyond RATIO times its size is a bomb (source code reaches about 10;
-the worst honest text, a file of zeros, 1,032).
+compressed stream that grows beyond RATIO times its size is a bomb (deflate can reach 1,032).
 """
 
 import gzip
@@ -177,9 +176,8 @@ def _tar_members(stream: Bounded, damage: str) -> Iterator[Member | Fault]:
                 if _OUTSIDE.search(name):
                     yield Fault(name, "path_outside", f"{name!r} points outside the archive")
                 elif info.issym() or info.islnk():
-                    yield Fault(
-                        name, "link", f"a link to {_clean(info.linkname)!r} is not followed"
-                    )
+                    message = f"a link to {_clean(info.linkname)!r} is not followed"
+                    yield Fault(name, "link", message, lost=False)  # it has no content of its own
                 elif not info.isreg():
                     yield Fault(name, "not_a_file", f"a tar member of type {info.type!r}")
                 else:
@@ -212,7 +210,7 @@ def _zip_members(file: BinaryIO) -> Iterator[Member | Fault]:
             if _OUTSIDE.search(name):
                 yield Fault(name, "path_outside", f"{name!r} points outside the archive")
             elif mode & 0o170000 == 0o120000:
-                yield Fault(name, "link", "a link is not followed")
+                yield Fault(name, "link", "a link is not followed", lost=False)
             elif info.file_size > 1 << 20 and info.file_size > RATIO * info.compress_size:
                 yield Fault(name, "bomb", f"{info.compress_size} bytes hold {info.file_size}")
             else:

@@ -148,13 +148,13 @@ _OLD_FIELD = re.compile(
     r"Project Gutenberg E-?(?:text|book)(?: of|,) (.{1,200}?),? by (.{1,100}?)\*{0,9}$", re.M
 )
 
-# Who made the file, and how: not the book. Only looked for among its first paragraphs.
+# Who made the file, and how: not the book. Only looked for in its first characters.
 _CREDIT = re.compile(
     r"[\[(]?\s*(?:"
     r"(?:E-?text |HTML version |Transcribed |Scanned |Proofread |Digitized )?"
     r"(?:produced|prepared|scanned|proofread|transcribed) (?:by|from)\b"
     r"|Th(?:is|e) e-?(?:text|book) (?:was )?(?:produced|prepared)|Additional editing by"
-    r"|Transcriber['’]?s?['’]? notes?\b|Notes on this e-?text\b"
+    r"|(?:Original )?Transcriber['’]?s?['’]? notes?\b|Notes on this e-?text\b"
     r"|\[?Chapters? [^\n]{0,40}scanned\b|[^\n]{1,60}\n?Scanned by\b)",
     re.I,
 )
@@ -162,7 +162,7 @@ _CREDIT = re.compile(
 _ABOUT_FILE = re.compile(
     r"\be-?texts?\b|\btranscri|\bunderscores?\b|\bwe substituted\b|\bascii\b|\bthis file\b", re.I
 )
-_CREDIT_PARAGRAPHS = 12
+_FRONT_CHARS = 20_000
 _NOTES_AT_END = re.compile(r"^[ \t]*\[?Transcriber['’]?s?['’]? notes?\b", re.M | re.I)
 _ITALIC = re.compile(r"(?<!\w)_(?=\S)([^_]{1,2000}?)_(?!\w)")
 _NO_CAPTION = re.compile(r"^[ \t]*\[Illustration\]?\][ \t]*$", re.M | re.I)
@@ -191,17 +191,18 @@ def strip_gutenberg(text: str) -> tuple[str, dict[str, str]]:
 
 def _drop_credits(body: str) -> str:
     """Without the paragraphs before the book that tell who produced the file."""
-    parts = re.split(r"(\n[ \t]*\n\s*)", body.strip("\n"), maxsplit=_CREDIT_PARAGRAPHS)
+    end = body.find("\n\n", _FRONT_CHARS)
+    end = len(body) if end < 0 else end
+    parts = re.split(r"(\n[ \t]*\n\s*?(?=[ \t]*\S))", body[:end].strip("\n"))
     keep = []
     after_credit = False
-    for i in range(0, len(parts) - 1, 2):
-        paragraph, gap = parts[i], parts[i + 1]
+    for i in range(0, len(parts), 2):
         after_credit = bool(
-            _CREDIT.match(paragraph) or (after_credit and _ABOUT_FILE.search(paragraph))
+            _CREDIT.match(parts[i]) or (after_credit and _ABOUT_FILE.search(parts[i]))
         )
         if not after_credit:
-            keep.append(paragraph + gap)
-    return "".join(keep) + parts[-1]
+            keep += parts[i : i + 2]
+    return "".join(keep) + body[end:]
 
 
 # --- paragraphs ---------------------------------------------------------------------------------

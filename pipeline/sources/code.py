@@ -1,8 +1,8 @@
 """Archives of repositories (.tar, .tar.gz, .tgz, .zip) -> one document a source file.
 
 The licence of a file is that of the nearest LICENSE above it in the archive. A tar has to be read
-for the licences first and for the files then: twice the decompression (some 150 MB/s), and no
-repository in memory.
+for the licences first and for the files then: twice the decompression, and no repository in
+memory.
 """
 
 import re
@@ -18,8 +18,8 @@ from pipeline.schema import HEAD_BYTES, Document, Fault
 class Code:
     """Source files out of archives of repositories."""
 
-    max_document_bytes: int = 1 << 20
-    """A larger file is an error: The Stack leaves out files of more than 1 MB too."""
+    max_document_bytes: int = 32 << 20
+    """A larger file is an error. Size as a sign of generated code is a filter's business."""
 
 
 # Languages by extension, after GitHub's linguist; where an extension has several, the most common.

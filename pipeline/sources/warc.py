@@ -18,14 +18,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from fastwarc.warc import WarcRecord
-from resiliparse.parse.encoding import detect_mime
 
 from pipeline import storage
-from pipeline.extract.html import ExtractError, decode_html, html_to_text
 from pipeline.schema import HEAD_BYTES, Document, Fault
+from pipeline.sources.responses import read_page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +51,7 @@ _WAT_INSIDE = re.compile(
 _LENGTH = re.compile(rb"\n[Cc]ontent-[Ll]ength:[ \t]*(\d{1,18})[ \t]*\r?\n")
 _TYPE = re.compile(rb"\nWARC-Type:[ \t]*([a-z]+)", re.I)
 _END = b"\r\n\r\n"
+_OVERLAP = 16  # of windows searched for _START or _GZIP
 
 
 def split_warc(path: str, split_bytes: int) -> list[tuple[int, int]]:
@@ -115,7 +115,7 @@ def _next_start(file: BinaryIO, at: int, size: int, gzipped: bool) -> int:
     at = max(at - (0 if gzipped else margin), 0)
     while at < size:
         file.seek(at)
-        window = file.read((1 << 20) + margin)
+        window = file.read(1 << 20)
         if gzipped:
             found = window.find(_GZIP)
             while found >= 0:
@@ -126,10 +126,9 @@ def _next_start(file: BinaryIO, at: int, size: int, gzipped: bool) -> int:
             match = _START.search(window)
             if match:
                 return at + match.end()
-        if len(window) <= margin:
+        if at + len(window) >= size or len(window) <= _OVERLAP:
             break
-        # a magic, or an empty line and the `WARC/1` after it, may lie across the windows' border
-        at += len(window) - (len(_GZIP) - 1 if gzipped else margin + 6)
+        at += len(window) - _OVERLAP
     return size
 
 
@@ -263,7 +262,7 @@ def _read_plain(
                 at = following
             except _BrokenFrame as broken:
                 yield Fault(locator, broken.error, str(broken), broken.head)
-                at = _next_start(file, at + len(_END) + 1, size, False)
+                at = _next_start(cast(BinaryIO, stream), at + len(_END) + 1, size, False)
     finally:
         stream.detach()  # or it would close the file
 
@@ -297,7 +296,8 @@ def _read_frame(stream: io.BufferedReader[Any], limit: int) -> _Frame | None:
         message = f"Content-Length is {length}, and the data end after {got}"
         raise _BrokenFrame("wrong_length", message, header + (body or b""))
     mark = stream.read(len(_END))
-    if (mark and mark != _END) or stream.peek(1)[:1] not in (b"", b"W"):
+    stream.peek(1)
+    if mark and mark != _END:
         message = f"Content-Length is {length}, and no record ends there"
         raise _BrokenFrame("wrong_length", message, header + (body or b""))
     return _Frame(kind, header, body, length)
@@ -340,135 +340,5 @@ def _read_record(locator: str, frame: _Frame, config: Warc) -> Iterator[Document
             locator, text, url=url, created=created, meta={"mime": "text/plain"}, rule=rule
         )
     elif (record.headers.get("Content-Type") or "").startswith("application/http"):
-        for item in _read_page(locator, raw, config):
+        for item in read_page(locator, raw, config.max_document_bytes):
             yield item._replace(url=url, created=created) if isinstance(item, Document) else item
-
-
-# --- pages --------------------------------------------------------------------------------------
-
-_HTML = {"text/html", "application/xhtml+xml"}
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s\"';,]+)", re.I)
-
-
-def _read_page(locator: str, raw: bytes, config: Warc) -> Iterator[Document | Fault]:
-    """The HTTP response in a record: notes of repairs, then one document or fault."""
-    limit = config.max_document_bytes
-    try:
-        response = _parse_http(raw, "all")
-        status = response.http_headers.status_code
-    except OSError as error:
-        yield Fault(locator, "bad_http", str(error)[:500], raw[:HEAD_BYTES])
-        return
-    if status is None:
-        yield Fault(locator, "bad_http", "no HTTP status line", raw[:HEAD_BYTES])
-        return
-    content_type = response.http_headers.get("Content-Type")
-    mime = (content_type or "").split(";")[0].strip().lower()
-    meta = {"mime": mime} if mime else {}
-    if status != 200:
-        yield Document(locator, "", meta={**meta, "status": str(status)}, rule="http_status")
-        return
-    if mime and mime not in _HTML and mime != "text/plain":
-        yield Document(locator, "", meta=meta, rule="not_text")
-        return
-    body: bytes | None
-    try:
-        body = response.reader.read(limit + 1)
-    except OSError as error:
-        body, message = _salvage(_parse_http(raw, "none"), limit), str(error)[:200]
-        if body is None:
-            yield Fault(locator, "http_encoding", message, raw[:HEAD_BYTES])
-            return
-        yield Fault(
-            locator, "http_encoding", f"{message}; {len(body)} bytes were saved", lost=False
-        )
-    if len(body) > limit:
-        message = (
-            f"a body of more than {limit} bytes (max_document_bytes) in a record of {len(raw)}"
-        )
-        yield Fault(locator, "bomb", message, raw[:HEAD_BYTES])
-        return
-    found = detect_mime(body[:4096])
-    if found.startswith(("image/", "audio/", "video/")) or found in (
-        "application/pdf",
-        "application/zip",
-    ):
-        yield Document(locator, "", meta={"mime": found}, rule="not_text")
-        return
-    yield from _read_text(locator, body, mime, content_type or "")
-
-
-def _read_text(
-    locator: str, body: bytes, mime: str, content_type: str
-) -> Iterator[Document | Fault]:
-    declared = _CHARSET.search(content_type)
-    text, charset, note = decode_html(body, declared[1] if declared else None)
-    if note:
-        yield Fault(locator, note[0], note[1], body[:HEAD_BYTES], lost=False)
-    if "\0" in text:
-        yield Fault(locator, "nul_bytes", "NUL removed from a page", body[:HEAD_BYTES], lost=False)
-        text = text.replace("\0", "")
-    meta = {"mime": mime or "text/html", "charset": charset}
-    if mime != "text/plain":
-        try:
-            text, title = html_to_text(text)
-        except ExtractError as error:
-            yield Fault(locator, error.kind, str(error), body[:HEAD_BYTES])
-            return
-        if title:
-            meta["title"] = title
-    yield Document(locator, text, meta=meta, rule=None if text.strip() else "no_text")
-
-
-def _parse_http(raw: bytes, auto_decode: Literal["none", "all"]) -> WarcRecord:
-    record = WarcRecord.from_bytes(raw)
-    record.parse_http(auto_decode=auto_decode)
-    if record.http_headers is None or len(record.http_headers) == 0:  # lines that end in LF alone
-        record = WarcRecord.from_bytes(raw)
-        record.parse_http(auto_decode=auto_decode, quirks_mode=True)
-    if record.http_headers is None:
-        raise OSError("no HTTP header")
-    return record
-
-
-def _salvage(response: WarcRecord, limit: int) -> bytes | None:
-    """As much of a body as can be had where its encoding is cut off, or is not what the header
-    says."""
-    body = response.reader.read()
-    if (response.http_headers.get("Transfer-Encoding") or "").strip().lower() == "chunked":
-        body = _dechunk(body) or body
-    encoding = (response.http_headers.get("Content-Encoding") or "").strip().lower()
-    if encoding in ("gzip", "x-gzip", "deflate"):
-        for window_bits in (
-            47,
-            -15,
-        ):  # gzip or zlib; deflate without a header, as some servers send it
-            inflate = zlib.decompressobj(window_bits)
-            saved = []
-            try:
-                for i in range(0, len(body), 4096):
-                    saved.append(inflate.decompress(body[i : i + 4096], limit + 1))
-                    if sum(map(len, saved)) > limit:
-                        break
-            except zlib.error:
-                pass
-            if any(saved):
-                return b"".join(saved)
-    elif not encoding or encoding == "identity":
-        return body
-    return body if body.lstrip().startswith(b"<") else None
-
-
-def _dechunk(body: bytes) -> bytes:
-    chunks = []
-    at = 0
-    while match := _CHUNK.match(body, at):
-        length = int(match[1], 16)
-        chunks.append(body[match.end() : match.end() + length])
-        at = match.end() + length + 2
-        if length == 0:
-            break
-    return b"".join(chunks)
-
-
-_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[^\r\n]{0,200}\r\n")

@@ -21,6 +21,7 @@ A line of truth.jsonl has a `component`, a document's `id`, and what to `expect`
     error      it is in errors/, under one of `detail.names`
 """
 
+import argparse
 import gzip
 import json
 import random
@@ -29,10 +30,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pipeline import plants
-from pipeline.plant_strings import PII, Item, make_items, personal_string, reworded
-from pipeline.sample_prose import Article, Chain, articles, python_files, site_packages
-from pipeline.sample_shards import (
+from pipeline.sample import plants
+from pipeline.sample.plant_strings import PII, Item, make_items, personal_string, reworded
+from pipeline.sample.prose import Article, Chain, articles, python_files, site_packages
+from pipeline.sample.shards import (
     ENTITY_BOMB,
     epub,
     gutenberg,
@@ -43,7 +44,7 @@ from pipeline.sample_shards import (
     write,
     zip_bytes,
 )
-from pipeline.sample_web import Mark, Page, write_warc
+from pipeline.sample.web import Mark, Page, write_warc
 
 REPOSITORIES = ("fsspec", "packaging", "pip", "requests", "rich", "setuptools", "urllib3")
 STDLIB_BYTES, REPOSITORY_BYTES, FILE_BYTES = 3_000_000, 400_000, 200_000  # at scale 1; of a file
@@ -53,7 +54,8 @@ Truth = list[dict[str, Any]]
 
 
 def make_inputs(root: Path, seed: int = 0, scale: float = 1.0) -> None:
-    """Writes everything below root. `scale` multiplies the number of documents of each kind.
+    """Writes everything below root, over what is there. `scale` multiplies the number of documents
+    of each kind.
 
     Raises ValueError where there is too little English prose on the machine.
     """
@@ -105,13 +107,14 @@ def write_web(
         *plants.personal_data(pool, rng, _count(8, scale)),
         *plants.contaminated(pool, items, rng),
         *plants.retold(pool, items[: _count(16, scale)]),
-        *plants.broken_pages(pool),
     ]
+    broken = plants.broken_pages(pool)
     pages += [Page(article) for article in pool]
     rng.shuffle(pages)
-    if pages[-1].damage:  # a damaged record has sound ones behind it
-        pages.insert(0, pages.pop())
     half = len(pages) // 2
+    for page in broken:  # with sound ones behind them
+        pages.insert(rng.randrange(half), page)
+    half += len(broken)
     spam = plants.spam(rng, _count(60, scale))
     truth = []
     for source, i, part in (("web", 0, pages[:half]), ("web", 1, pages[half:]), ("spam", 0, spam)):
@@ -236,3 +239,19 @@ def _repository(
             chosen.append((f"{name}/{file.relative_to(package).as_posix()}", data))
             size += len(data)
     return sorted(chosen)
+
+
+def main() -> None:
+    """`python -m pipeline.sample.inputs --code PATH`: the whole standard library as a .tar.gz, a code
+    shard of real size for configs/real.toml."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--code", type=Path, required=True, metavar="PATH")
+    path = parser.parse_args().code
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    files = _repository(stdlib, "cpython-lib", float("inf"), random.Random(0))
+    write(path, gzip.compress(tar_bytes(files), mtime=0))
+    print(f"{path}: {len(files)} files of {stdlib}")
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,8 @@ import string
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from pipeline.plant_strings import (
+from pipeline.sample.languages import SENTENCES
+from pipeline.sample.plant_strings import (
     LOOKALIKES,
     PII,
     Item,
@@ -20,9 +21,8 @@ from pipeline.plant_strings import (
     reworded,
     spam_sentences,
 )
-from pipeline.sample_languages import SENTENCES
-from pipeline.sample_prose import Article, words
-from pipeline.sample_web import Expect, Mark, Page, render
+from pipeline.sample.prose import Article, words
+from pipeline.sample.web import Expect, Mark, Page, render
 
 EDIT_RATES = (0.01, 0.02, 0.03, 0.05, 0.10, 0.20)
 SHINGLE_WORDS = 5

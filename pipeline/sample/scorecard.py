@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from pipeline.sample_prose import words
+from pipeline.sample.prose import words
 from pipeline.storage import list_files, read_json
 
 MARGIN = (
@@ -147,8 +147,8 @@ def _filter(
     wanted = {p["id"] for p in plants if p["expect"] == "removed"}
     caught = wanted & outcome.by_rule(catching)
     wrongly = outcome.by_rule(own) - to_remove
-    by = Counter(outcome.rule[id].split(".")[0] for id in caught)
-    note = ", ".join(f"{name} {n}" for name, n in by.most_common()) if len(by) > 1 else ""
+    by = Counter(outcome.rule[id].split(".")[0] for id in sorted(caught))
+    note = ", ".join(f"{name} {n}" for name, n in sorted(by.items())) if len(by) > 1 else ""
     return _score(component, len(wanted), len(caught), len(wrongly), note)
 
 

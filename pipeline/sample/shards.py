@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.sample_prose import Chain
+from pipeline.sample.prose import Chain
 
 
 class Book(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pipeline.sample_prose import Article
+from pipeline.sample.prose import Article
 
 Expect = Literal["removed", "kept", "scrubbed", "cut", "error"]
 
