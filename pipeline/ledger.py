@@ -80,7 +80,7 @@ def check_errors(
     for shard, record in zip(shards, records, strict=True):
         for counts in record["counts"].values():
             entry = seen.setdefault(shard, [0, 0])
-            entry[0] += counts["lost"]
+            entry[0] += counts["damaged"]
             entry[1] += counts["in"]
     bad = [
         f"{stage}: {shard}: {lost} of {n} records lost, more than max_error_fraction = "

@@ -7,12 +7,13 @@ on and goes to errors/, and the part goes on. Otherwise announcing costs one com
 
 from collections.abc import Sequence
 
+from pipeline.schema import HEAD_BYTES, Fault
 from pipeline.storage import write_bytes
 
 _journal = ""
 _skip: frozenset[str] = frozenset()
 
-MESSAGE = "its worker died on it; skipped after the record was isolated"
+MESSAGE = "its worker died on it twice; skipped after it was isolated"
 
 
 def begin(journal: str, skip: Sequence[str]) -> None:
@@ -26,10 +27,11 @@ def careful() -> bool:
     return bool(_journal)
 
 
-def must_skip(locator: str) -> bool:
-    """Called before a record is touched, with its locator (its id after ingestion)."""
+def refusal(locator: str, head: bytes = b"") -> Fault | None:
+    """Called before a record is touched, with its locator (its id after ingestion): the fault for
+    one that must be skipped, None for all others."""
     if locator in _skip:
-        return True
+        return Fault(locator, "killed_worker", MESSAGE, bytes(head[:HEAD_BYTES]))
     if _journal:
         write_bytes(_journal, locator.encode())
-    return False
+    return None

@@ -49,6 +49,9 @@ ERROR = pa.schema(
     ]
 )
 
+# Records that no reader could make a text of, though nothing is wrong with their shard: they are
+# errors, and do not count against max_error_fraction.
+EXPECTED_ERRORS = frozenset({"pdf_only"})
 HEAD_BYTES = 4096  # of a bad record, kept in errors/
 
 # What one exchange between documents says of a document that has to go or to be cut.

@@ -22,7 +22,15 @@ from filters.perplexity import fit_perplexity
 from filters.quality import fit_quality
 from pipeline import quarantine
 from pipeline.parts import Part, read_tables
-from pipeline.schema import DOCUMENT, HEAD_BYTES, REMOVAL, Document, Fault, tokens_schema
+from pipeline.schema import (
+    DOCUMENT,
+    EXPECTED_ERRORS,
+    HEAD_BYTES,
+    REMOVAL,
+    Document,
+    Fault,
+    tokens_schema,
+)
 from pipeline.sources import FORMATS
 from pipeline.steps import Use, apply, schema_after
 from tokenizer.encode import encode
@@ -35,7 +43,7 @@ class Tally:
     """The counts of one source in one part."""
 
     def __init__(self) -> None:
-        self.n_in = self.lost = self.bytes_in = self.bytes_kept = self.kept = 0
+        self.n_in = self.lost = self.damaged = self.bytes_in = self.bytes_kept = self.kept = 0
         self.removed: Counter[str] = Counter()
 
     def counts(self, source: str) -> dict[str, Any]:
@@ -46,6 +54,7 @@ class Tally:
                 "kept": self.kept,
                 "removed": removed,
                 "lost": self.lost,
+                "damaged": self.damaged,
                 "bytes_in": self.bytes_in,
                 "bytes_kept": self.bytes_kept,
             }
@@ -104,6 +113,7 @@ def ingest_part(
         tally.bytes_kept += text_bytes(table)
         tally.n_in += len(good) + len(bad)
     tally.lost = sum(fault.lost for fault in faults)
+    tally.damaged = sum(fault.lost and fault.error not in EXPECTED_ERRORS for fault in faults)
     tally.n_in += tally.lost
     tally.bytes_in = tally.bytes_kept
     part.faults(source, shard, [("ingest", fault) for fault in faults])
@@ -180,6 +190,7 @@ def filter_part(
         faults += more
         part.faults(source, shard, faults)
         tally.lost += len(faults)
+        tally.damaged += len(faults)
         marked = table["rule"].is_valid()
         kept, gone = table.filter(pc.invert(marked)), table.filter(marked)
         stage = pa.array(["filter"] * gone.num_rows, pa.string())
@@ -205,11 +216,8 @@ def _without_quarantined(batch: pa.Table) -> tuple[pa.Table, list[tuple[str, Fau
     if not quarantine.careful():
         return batch, []
     [row] = batch.select(["id", "text"]).to_pylist()
-    if not quarantine.must_skip(row["id"]):
-        return batch, []
-    head = (row["text"] or "").encode()[:HEAD_BYTES]
-    fault = Fault(row["id"], "killed_worker", quarantine.MESSAGE, head)
-    return batch.slice(0, 0), [("filter", fault)]
+    fault = quarantine.refusal(row["id"], (row["text"] or "").encode())
+    return (batch.slice(0, 0), [("filter", fault)]) if fault else (batch, [])
 
 
 # --- models ------------------------------------------------------------------------------------

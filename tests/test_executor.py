@@ -11,7 +11,6 @@ import pytest
 from pipeline import quarantine
 from pipeline.executor import StageError, connect, make_task, run_stage
 from pipeline.parts import read_tables
-from pipeline.schema import Fault
 from pipeline.storage import list_files, read_json
 
 NUMBERS = pa.schema([("id", pa.string()), ("n", pa.int64())])
@@ -40,8 +39,8 @@ def poisoned(part, ids, deadly):
     writer = part.table("documents", "documents/s", NUMBERS)
     faults = []
     for i in ids:
-        if quarantine.must_skip(i):
-            faults.append(("ingest", Fault(i, "killed_worker", quarantine.MESSAGE)))
+        if fault := quarantine.refusal(i):
+            faults.append(("ingest", fault))
             continue
         if i in deadly:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -38,7 +38,7 @@ class Tokenizer:
     """A byte-pair vocabulary with byte fallback."""
 
     model: str | None = None
-    """An existing tokenizer.model, used instead of training one; the other keys then say nothing."""
+    """An existing tokenizer.model, used as it is; the other keys then say nothing."""
     vocab_size: int = 32000
     """A multiple of 64, so that the model's matrices have even tiles; special and byte pieces are
     counted in."""

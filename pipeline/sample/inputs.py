@@ -242,7 +242,7 @@ def _repository(
 
 
 def main() -> None:
-    """`python -m pipeline.sample.inputs --code PATH`: the whole standard library as a .tar.gz, a code
+    """`python -m pipeline.sample.inputs --code PATH`: the standard library as a .tar.gz, a code
     shard of real size for configs/real.toml."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--code", type=Path, required=True, metavar="PATH")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from pipeline import storage
+from pipeline import quarantine, storage
 from pipeline.extract.html import ExtractError
 from pipeline.extract.latex import latex_to_text
 from pipeline.extract.members import (
@@ -76,6 +76,8 @@ def _read_paper(member: Member, config: Arxiv) -> Document | Fault:
     if member.name.endswith(".pdf"):
         message = f"{member.size} bytes of PDF and no source"
         return Fault(locator, "pdf_only", message, read_head(member))
+    if deadly := quarantine.refusal(locator):
+        return deadly
     try:
         files = _tex_files(member, config.max_document_bytes)
         if isinstance(files, Fault):

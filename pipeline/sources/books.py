@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, BinaryIO
 
-from pipeline import storage
+from pipeline import quarantine, storage
 from pipeline.extract.epub import read_epub
 from pipeline.extract.html import ExtractError, decode_html, html_to_text
 from pipeline.extract.members import GZIP, Bomb, Bounded, gunzip
@@ -39,6 +39,9 @@ def split_books(path: str, split_bytes: int) -> list[tuple[int, int]]:
 def read_books(path: str, start: int, end: int, config: Books) -> Iterator[Document | Fault]:
     """The book in the file, with locator 0."""
     if start > 0:
+        return
+    if deadly := quarantine.refusal("0"):
+        yield deadly
         return
     name = path.lower().removesuffix(".gz")
     with storage.open_input(path) as file:

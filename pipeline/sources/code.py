@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline import storage
+from pipeline import quarantine, storage
 from pipeline.extract.members import Member, members, read_head, read_whole
 from pipeline.schema import HEAD_BYTES, Document, Fault
 
@@ -117,6 +117,9 @@ def _read_file(member: Member, license: str | None, config: Code) -> Iterator[Do
         yield Document(member.name, "", path=member.name, license=license, rule=rule)
         return
     assert language is not None
+    if deadly := quarantine.refusal(member.name):
+        yield deadly
+        return
     data = read_whole(member, config.max_document_bytes)
     if isinstance(data, Fault):
         yield data

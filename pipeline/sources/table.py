@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import storage
+from pipeline import quarantine, storage
 from pipeline.extract.members import Bomb, Bounded, gunzip
 from pipeline.schema import HEAD_BYTES, Document, Fault
 
@@ -112,9 +112,12 @@ def _read_parquet(path: str, start: int, end: int, config: Table) -> Iterator[Do
             for batch in table.iter_batches(_BATCH_ROWS, row_groups=groups):
                 columns = [_values(column) for column in batch.columns]
                 for values in zip(*columns, strict=True):
-                    yield from _read_row(
-                        f"{row:09d}", dict(zip(names, values, strict=True)), config
-                    )
+                    locator = f"{row:09d}"
+                    if deadly := quarantine.refusal(locator):
+                        yield deadly
+                    else:
+                        item = dict(zip(names, values, strict=True))
+                        yield from _read_row(locator, item, config)
                     row += 1
     except (pa.ArrowException, OSError) as error:
         message = f"{error}; the range's rows from {row} on are lost"
@@ -223,6 +226,9 @@ def _lines(stream: IO[bytes], at: int, end: int, limit: int) -> Iterator[tuple[i
 
 def _read_line(locator: str, line: bytes, config: Table) -> Iterator[Document | Fault]:
     head = line[:HEAD_BYTES]
+    if deadly := quarantine.refusal(locator, head):
+        yield deadly
+        return
     try:
         row = json.loads(line)
     except UnicodeDecodeError as error:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from fastwarc.warc import WarcRecord
 
-from pipeline import storage
+from pipeline import quarantine, storage
 from pipeline.schema import HEAD_BYTES, Document, Fault
 from pipeline.sources.responses import read_page
 
@@ -323,6 +323,9 @@ def _read_record(locator: str, frame: _Frame, config: Warc) -> Iterator[Document
         yield Fault(locator, "too_large", message, frame.header[:HEAD_BYTES])
         return
     raw = frame.header + frame.body + _END
+    if deadly := quarantine.refusal(locator, raw):
+        yield deadly
+        return
     try:
         record = WarcRecord.from_bytes(raw)
     except OSError as error:
