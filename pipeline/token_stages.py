@@ -203,7 +203,7 @@ def mix_and_pack(
     packed_parts = max(1, -(-sum(p["tokens"] for p in plans.values()) // PACKED_PART_TOKENS))
     stage_tasks = []
     for piece, path, sha in mine:
-        args = {"tokens": path, "plan": plans[piece.source], "seed": config.seed}
+        args: dict[str, Any] = {"tokens": path, "plan": plans[piece.source], "seed": config.seed}
         args |= {"vocab_size": vocab_size, "packed_parts": packed_parts}
         rest = [plans[piece.source], config.seed, packed_parts, code]
         stage_tasks.append(make_task(piece.label, choose_part, args, sha, *rest))
@@ -212,7 +212,7 @@ def mix_and_pack(
     stage_tasks = []
     inputs = contents(chosen, "chosen")
     for p in range(packed_parts):
-        args: dict[str, Any] = {"chosen": [path_of(r, "chosen") for r in chosen], "partition": p}
+        args = {"chosen": [path_of(r, "chosen") for r in chosen], "partition": p}
         args |= {"partitions": packed_parts, "sequence_length": config.sequence_length}
         args |= {"vocab_size": vocab_size, "tokenizer": tokenizer, "name": run.name}
         rest = [config.sequence_length, tokenizer, run.name, code]
