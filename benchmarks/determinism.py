@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,51 +79,52 @@ def kill_worker(process: subprocess.Popen) -> bool:
     return False
 
 
-def run_with_kills(
-    arguments: list[str], delays: list[float], kill: Callable[[subprocess.Popen], bool]
-) -> int:
-    """Starts the command, kills after each delay (and starts it again if the driver died), then
-    lets it finish. Returns how many kills hit."""
-    hits = 0
-    for delay in delays:
-        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + delay
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        while process.poll() is None and not kill(process):
-            time.sleep(0.02)
-        hits += process.poll() is None or process.returncode < 0
-        process.wait()
+def run_with_kill(
+    arguments: list[str], out: Path, delay: float, kill: Callable[[subprocess.Popen], bool]
+) -> tuple[bool, int]:
+    """Starts the command, kills after `delay` seconds, lets it finish (starting it again if the
+    driver died). Returns whether the kill came in time, and how many parts were ready then."""
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + delay
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    hit = False
+    while process.poll() is None and not (hit := kill(process)):
+        time.sleep(0.02)
+    ready = sum(1 for _ in out.glob("_parts/*/*.json"))
+    process.wait()
     finish(arguments)
-    return hits
+    return hit, ready
 
 
 def compare(config: str, changes: list[str], kills: int, seed: int, folder: Path) -> list[dict]:
-    """A row a way: name, corpus digest, data digest, kills that hit."""
+    """A row a way: name, corpus digest, data digest, whether a kill hit."""
     options = [o for change in changes for o in ("--set", change)]
     rng = random.Random(seed)
 
-    def row(name: str, out: str, hits: int | None = None) -> dict:
-        corpus, data = digests(folder / out)
-        print(f"{name:<44} corpus {corpus[:16]}  files {data[:16]}", flush=True)
-        return {"way": name, "corpus": corpus, "files": data, "kills": hits}
+    def row(name: str, out: Path, hit: bool | None = None) -> dict:
+        corpus, data = digests(out)
+        shutil.rmtree(out)
+        print(f"{name:<52} corpus {corpus[:16]}  files {data[:16]}", flush=True)
+        return {"way": name, "corpus": corpus, "files": data, "hit": hit}
 
     rows = []
+    out = folder / "out"
     started = time.monotonic()
-    finish(command(config, folder / "two", "--workers", "2", *options))
+    finish(command(config, out, "--workers", "2", *options))
     seconds = time.monotonic() - started
-    rows.append(row("two workers", "two"))
-    finish(command(config, folder / "one", "--workers", "1", *options))
-    rows.append(row("one worker", "one"))
-    backwards = reversed_inputs(config, changes)
-    finish(command(config, folder / "reversed", *options, *backwards))
-    rows.append(row("inputs in reverse", "reversed"))
+    rows.append(row("two workers", out))
+    finish(command(config, out, "--workers", "1", *options))
+    rows.append(row("one worker", out))
+    finish(command(config, out, *options, *reversed_inputs(config, changes)))
+    rows.append(row("inputs in reverse", out))
     for name, kill in (("driver", kill_driver), ("worker", kill_worker)):
-        # Ray's start takes a few seconds: kills before it would hit nothing
-        delays = [rng.uniform(0.25, 0.95) * seconds for _ in range(kills)]
-        arguments = command(config, folder / name, "--workers", "2", *options)
-        hits = run_with_kills(arguments, delays, kill)
-        rows.append(row(f"{name} killed {hits} times, resumed", name, hits))
+        for _ in range(kills):
+            arguments = command(config, out, "--workers", "2", *options)
+            # the first fifth is Python's and Ray's start
+            hit, ready = run_with_kill(arguments, out, rng.uniform(0.2, 0.9) * seconds, kill)
+            what = f"{name} killed after {ready} parts, resumed" if hit else f"{name} not killed"
+            rows.append(row(what, out, hit))
     return rows
 
 
