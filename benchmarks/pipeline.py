@@ -103,13 +103,12 @@ def side(name: str, shards: list[str]) -> None:
 
 def html_megabytes(shards: list[str]) -> float:
     """MB of HTTP bodies of the response records, the work's input."""
-    from fastwarc.stream_io import GZipStream
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 
     total = 0
     for shard in shards:
         with Path(shard).open("rb") as file:
-            for record in ArchiveIterator(GZipStream(file), record_types=WarcRecordType.response):
+            for record in ArchiveIterator(file, record_types=WarcRecordType.response):
                 total += len(record.reader.read())
     return total / 1e6
 

@@ -8,11 +8,10 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from pipeline.config import Run
-from pipeline.executor import StageError, connect
+from pipeline.executor import connect
 from pipeline.parts import read_tables
-from pipeline.stages import document_stages, find_shards, resolve_files, run_pipeline
-from pipeline.state import input_path
-from pipeline.storage import input_identity, join, list_files
+from pipeline.stages import Shard, document_stages, look_for_files, run_pipeline
+from pipeline.storage import join, list_files
 
 SHARDS = 3  # of each source, tried
 ALWAYS = 0.5  # a rule that fires on more than this share of a source's documents is worth a look
@@ -20,14 +19,13 @@ LOST = 0.9  # and so is a source that loses more than this
 
 
 class Report(NamedTuple):
-    ok: bool
     text: str
     warnings: list[str]
 
 
 def check(run: Run, limit: int) -> Report:
-    """Raises StageError where something is missing; a report with warnings otherwise."""
-    shards = _look_for_files(run)
+    """Raises ConfigError where something is missing; a report with warnings otherwise."""
+    shards = look_for_files(run)
     with tempfile.TemporaryDirectory(prefix="corpusmill-check-") as out, connect("off") as cluster:
         trial = _trial_of(run, shards, limit)
         manifest = run_pipeline(trial, out, cluster, document_stages(run, None)[-1])
@@ -61,43 +59,10 @@ def check(run: Run, limit: int) -> Report:
         if first["lost"]:
             warnings.append(f"sources.{name}: {first['lost']} records could not be read")
     lines += ["", *[f"warning: {warning}" for warning in warnings]] if warnings else []
-    return Report(True, "\n".join(lines), warnings)
+    return Report("\n".join(lines), warnings)
 
 
-def _look_for_files(run: Run) -> list[Any]:
-    """All shards. Raises StageError with every missing path, model and test set."""
-
-    def place(path: str) -> str:
-        return input_path(run, path)
-
-    def size_only(path: str) -> str:
-        return ""
-
-    mistakes: list[str] = []
-    shards: list[Any] = []
-    try:
-        shards = find_shards(run, place, size_only)
-    except StageError as error:
-        mistakes += str(error).splitlines()
-    fitted = {f"models.{name}": ("", "") for name in run.models}
-    for name, source in run.sources.items():
-        try:
-            known: dict[str, list] = {}
-            resolve_files(
-                source.steps,
-                f"sources.{name}",
-                fitted,
-                place,
-                lambda p, k=known: input_identity(p, k),
-            )
-        except StageError as error:
-            mistakes += str(error).splitlines()
-    if mistakes:
-        raise StageError("\n".join(mistakes))
-    return shards
-
-
-def _trial_of(run: Run, shards: list[Any], limit: int) -> Run:
+def _trial_of(run: Run, shards: list[Shard], limit: int) -> Run:
     sources = {}
     for name, source in run.sources.items():
         paths = tuple(s.path for s in shards if s.source == name)[:SHARDS]

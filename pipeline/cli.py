@@ -20,21 +20,23 @@ def main(argv: list[str] | None = None) -> int:
     try:
         result = args.command(args)
     except ConfigError as error:
-        return _fail(error, 2)
+        return _fail(args, error, 2)
     except (StageError, ValueError) as error:
-        return _fail(error, 1)
+        return _fail(args, error, 1)
     except OSError as error:
-        return _fail(f"{error.filename or ''}: {error.strerror or error}", 1)
+        return _fail(args, f"{error.filename or ''}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
-        return _fail("interrupted; the same command goes on where it stopped", 130)
+        return _fail(args, "interrupted; the same command goes on where it stopped", 130)
     if args.json:
-        print(json.dumps(result, sort_keys=True))
-    return 0 if result.get("ok", True) else 1
+        print(json.dumps({"ok": True, **result}, sort_keys=True))
+    return 0
 
 
-def _fail(error: object, status: int) -> int:
+def _fail(args: argparse.Namespace, error: object, status: int) -> int:
     for line in str(error).splitlines():
         print(f"corpusmill: {line}", file=sys.stderr)
+    if args.json:
+        print(json.dumps({"ok": False, "error": str(error)}))
     return status
 
 
@@ -64,7 +66,7 @@ def _execute(
         manifest = run_pipeline(run, out, cluster, getattr(args, "until", None) or until)
     print(render_summary(manifest))
     print(f"\n{out}: done in {time.monotonic() - started:.1f} s")
-    return {"ok": True, "out": out, "corpus_digest": manifest["corpus_digest"]}
+    return {"out": out, "corpus_digest": manifest["corpus_digest"]}
 
 
 def _demo(args: argparse.Namespace) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def _demo(args: argparse.Namespace) -> dict[str, Any]:
     out = Path(args.out)
     inputs = out / "inputs"
     print(f"demo: making inputs in {inputs} from what is on this machine", flush=True)
-    make_inputs(inputs)
+    make_inputs(inputs, scale=args.scale)
     run = load(CONFIGS / "demo.toml", [f"root={json.dumps(str(inputs))}", *args.set])
     result = _execute(run, str(out), args)
     scores = scorecard(out, inputs / "truth.jsonl")
@@ -89,7 +91,7 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
 
     report = check(load(args.config, args.set), args.limit)
     print(report.text)
-    return {"ok": report.ok, "warnings": report.warnings}
+    return {"warnings": report.warnings}
 
 
 def _why(args: argparse.Namespace) -> dict[str, Any]:
@@ -243,6 +245,7 @@ def _parser() -> argparse.ArgumentParser:
         "demo", _demo, "make inputs on this machine and run everything", "demo --out demo-out"
     )
     sub.add_argument("--out", default="demo-out", metavar="DIR")
+    sub.add_argument("--scale", type=float, default=1.0, metavar="X", help="of the inputs' size")
     _add_set(sub)
     sub = add_config("run", _run, "run a configuration", "run configs/real.toml --out out/real")
     sub.add_argument(

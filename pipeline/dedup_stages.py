@@ -7,10 +7,11 @@ leaves them valid.
 """
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from dedup.lsh import choose_bands
+from dedup.lsh import choose_bands, s_curve
 from pipeline import exchange
 from pipeline.config import resolved
 from pipeline.executor import make_task
@@ -50,6 +51,8 @@ def _sign(state: State, pieces: list[Piece]) -> Records:
     if dedup.minhash:
         config = dedup.minhash
         bands = choose_bands(config.similarity, config.recall, config.permutations)
+        curve = ", ".join(f"{share:.0%} at {s:g}" for s, share in s_curve(*bands))
+        print(f"minhash: {bands[0]} bands of {bands[1]} rows propose {curve}", file=sys.stderr)
     priorities = {name: i for i, name in enumerate(dedup.prefer)}
     methods = resolved(run)["dedup"]
     tasks = []

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pipeline import tasks
-from pipeline.config import Run, resolved
+from pipeline.config import ConfigError, Run, resolved
 from pipeline.dedup_stages import deduplicate
-from pipeline.executor import Cluster, StageError, make_task
+from pipeline.executor import Cluster, make_task
 from pipeline.ledger import (
     check_errors,
     conserve,
@@ -27,10 +27,11 @@ from pipeline.ledger import (
     write_manifest,
 )
 from pipeline.sources import FORMATS
-from pipeline.state import Piece, State, next_pieces
+from pipeline.state import Piece, State, input_path, next_pieces
 from pipeline.steps import STEPS, Use
 from pipeline.storage import (
     code_version,
+    exists,
     expand,
     join,
     library_versions,
@@ -56,7 +57,8 @@ class Shard(NamedTuple):
 
 def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None) -> dict[str, Any]:
     """Every stage that the configuration asks for. Returns the manifest, which is also written.
-    Raises StageError."""
+    Raises ConfigError for files that are not there, before any work, and StageError."""
+    look_for_files(run)
     state = State(run, out, cluster)
     last = document_stages(run, until)[-1]
 
@@ -96,8 +98,38 @@ def document_stages(run: Run, until: str | None) -> list[str]:
 # --- documents ---------------------------------------------------------------------------------
 
 
-def find_shards(run: Run, place, identity) -> list[Shard]:
-    """Every shard of every source, in the order of source and name. Raises StageError for what is
+def look_for_files(run: Run) -> list[Shard]:
+    """All shards. Raises ConfigError with every shard, model and test set that is missing."""
+    mistakes: list[str] = []
+    shards: list[Shard] = []
+
+    def place(path: str) -> str:
+        return input_path(run, path)
+
+    def nothing(path: str) -> str:
+        return ""
+
+    try:
+        shards = find_shards(run, place, nothing)
+    except ConfigError as error:
+        mistakes += error.mistakes
+    fitted = {f"models.{name}": ("", "") for name in run.models}
+    for name, source in run.sources.items():
+        try:
+            resolve_files(source.steps, f"sources.{name}", fitted, place, nothing, copy=False)
+        except ConfigError as error:
+            mistakes += error.mistakes
+    if run.tokenizer and run.tokenizer.model and not exists(place(run.tokenizer.model)):
+        mistakes.append(f"tokenizer.model: {place(run.tokenizer.model)} is not there")
+    if mistakes:
+        raise ConfigError(mistakes)
+    return shards
+
+
+def find_shards(
+    run: Run, place: Callable[[str], str], identity: Callable[[str], str]
+) -> list[Shard]:
+    """Every shard of every source, in the order of source and name. Raises ConfigError for what is
     missing or ambiguous."""
     shards, mistakes = [], []
     for source, config in sorted(run.sources.items()):
@@ -115,7 +147,7 @@ def find_shards(run: Run, place, identity) -> list[Shard]:
                 names[name] = path
         shards += [(source, name, path) for name, path in names.items()]
     if mistakes:
-        raise StageError("\n".join(mistakes))
+        raise ConfigError(mistakes)
     # "/" at the end: the order of names is then the order of the ids that start with them
     shards.sort(key=lambda s: (s[0] + "/", s[1] + "/"))
     return [Shard(source, name, path, identity(path)) for source, name, path in shards]
@@ -206,7 +238,12 @@ def filter_documents(
 
 
 def resolve_files(
-    steps: tuple[Use, ...], where: str, models: dict[str, tuple[str, str]], place, identity
+    steps: tuple[Use, ...],
+    where: str,
+    models: dict[str, tuple[str, str]],
+    place: Callable[[str], str],
+    identity: Callable[[str], str],
+    copy: bool = True,
 ) -> tuple[list[Use], list]:
     """The steps with local paths of their models and test sets, and their identity: configs, with
     the content of files in the place of their paths."""
@@ -225,9 +262,9 @@ def resolve_files(
                     continue
                 paths = [path for path, _ in expand(place(pattern))]
                 if not paths:
-                    raise StageError(f"{where}.steps[{i}].{key}: {place(pattern)} names no file")
+                    raise ConfigError([f"{where}.steps[{i}].{key}: {place(pattern)} names no file"])
                 found += [(path, identity(path)) for path in paths]
-            local = [local_copy(path) for path, _ in sorted(set(found))]
+            local = [local_copy(path) if copy else path for path, _ in sorted(set(found))]
             contents[key] = sorted((path.rsplit("/", 1)[-1], sha) for path, sha in set(found))
             config = dataclasses.replace(
                 config, **{key: local[0] if isinstance(value, str) else tuple(local)}

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli import main
-from pipeline.config import parse
+from pipeline.config import ConfigError, parse
 from pipeline.executor import StageError, connect
 from pipeline.parts import read_tables
 from pipeline.stages import run_pipeline
@@ -220,7 +220,7 @@ def test_too_many_errors_stop_the_run(shards, tmp_path):
 def test_missing_shards_are_named(shards, tmp_path):
     with (
         connect("off") as loop,
-        pytest.raises(StageError, match=r"sources.web.paths\[0\]: .* names no"),
+        pytest.raises(ConfigError, match=r"sources.web.paths\[0\]: .* names no"),
     ):
         run(shards, tmp_path, loop, paths=[str(tmp_path / "none-*.jsonl")])
 
@@ -311,7 +311,9 @@ steps = [
 ]
 """
     (tmp_path / "c.toml").write_text(text)
-    assert main(["check", str(tmp_path / "c.toml")]) == 1
+    assert main(["check", str(tmp_path / "c.toml")]) == 2
+    assert main(["run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "never")]) == 2
+    assert not (tmp_path / "never").exists()  # before any work
     assert "sources.web.steps[1].against" in capsys.readouterr().err
     write_jsonl(tmp_path / "tests.jsonl", [{"question": prose(3)}])
     (tmp_path / "c.toml").write_text(text.replace("none.jsonl", "tests.jsonl"))
