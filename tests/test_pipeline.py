@@ -289,10 +289,8 @@ def test_exit_codes_and_messages(shards, tmp_path, capsys):
     (tmp_path / "gone.toml").write_text(
         'name = "t"\n[sources.web]\nformat = "table"\npaths = ["x"]\n'
     )
-    assert (
-        main(["run", str(tmp_path / "gone.toml"), "--ray", "off", "--out", str(tmp_path / "o")])
-        == 1
-    )
+    gone = ["run", str(tmp_path / "gone.toml"), "--ray", "off", "--out", str(tmp_path / "o")]
+    assert main(gone) == 2
     assert "names no file" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         main(["run", "--no-such-flag"])
