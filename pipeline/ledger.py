@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.executor import StageError
 from pipeline.parts import File, Part, read_tables
-from pipeline.storage import join, list_files, read_json, sweep, write_json
+from pipeline.storage import join, sweep, write_json
 
 DIGEST = pa.schema([("id", pa.string()), ("sha256", pa.binary(32))])
 FREE_ERRORS = 20  # records of one shard that may be lost whatever max_error_fraction says
@@ -150,45 +150,22 @@ def write_manifest(root: str, manifest: dict[str, Any]) -> None:
     write_json(join(root, "manifest.json"), manifest)
 
 
-def read_manifest(root: str) -> dict[str, Any]:
-    try:
-        return read_json(join(root, "manifest.json"))
-    except OSError:
-        raise ValueError(
-            f"{root}: no manifest.json; it is not the output of a finished run"
-        ) from None
+# Folders that belong to one stage; documents/, removed/ and errors/ belong to the run.
+FOLDERS = {"models": "models", "tokenizer": "tokenizer", "tokenize": "tokens", "pack": "packed"}
 
 
 def drop_stale(root: str, current: dict[str, list[dict[str, Any]]]) -> None:
-    """Deletes the files that no current record names, and the records of parts that are no longer
-    part of the run."""
+    """Deletes the files of the stages of this run that none of its records names, and records of
+    parts that are no longer part of it. Stages that did not run this time keep theirs."""
     keep = {
         file["path"]
         for records in current.values()
         for record in records
         for file in record["files"].values()
     }
-    keep |= {
-        f"_parts/{stage}/{record['key']}.json"
-        for stage, records in current.items()
-        for record in records
-    }
-    for folder in (
-        "documents",
-        "removed",
-        "errors",
-        "work",
-        "models",
-        "tokenizer",
-        "tokens",
-        "packed",
-    ):
+    folders = ["documents", "removed", "errors"]
+    for stage, records in current.items():
+        keep |= {f"_parts/{stage}/{record['key']}.json" for record in records}
+        folders += [f"work/{stage}", f"_parts/{stage}", *filter(None, [FOLDERS.get(stage)])]
+    for folder in folders:
         sweep(root, folder, keep)
-    for stage in current:
-        sweep(root, f"_parts/{stage}", keep)
-
-
-def stage_records(root: str, stage: str) -> list[dict[str, Any]]:
-    """Every committed record of a stage, sorted by label."""
-    paths = [p for p in list_files(join(root, "_parts", stage)) if p.endswith(".json")]
-    return sorted((read_json(p) for p in paths), key=lambda r: r["label"])

@@ -159,13 +159,12 @@ def temporary_suffix() -> str:
     return f"{TEMPORARY}{socket.gethostname()}-{os.getpid()}"
 
 
-def sweep(root: str, folder: str, keep: set[str], prefix: str = "") -> list[str]:
-    """Deletes files below root/folder whose names start with prefix and that no current record
-    names."""
+def sweep(root: str, folder: str, keep: set[str]) -> list[str]:
+    """Deletes the files below root/folder that are not among those to keep (paths below root)."""
     gone = []
     for path in list_files(join(root, folder)):
         relative = path[len(root.rstrip("/")) + 1 :]
-        if relative not in keep and PurePosixPath(relative).name.startswith(prefix):
+        if relative not in keep:
             fs, place = filesystem(path)
             fs.delete_file(place)
             gone.append(relative)

@@ -206,6 +206,16 @@ def test_a_new_shard_is_all_that_is_read(finished, shards, tmp_path):
     assert new["manifest"] == all_at_once["manifest"]
 
 
+def test_a_run_that_stops_early_keeps_what_later_stages_made(shards, tmp_path):
+    more = {"tokenizer": {"vocab_size": 512}, "mixture": {"tokens": 5000, "weights": {"web": 1.0}}}
+    with connect("off") as loop:
+        run(shards, tmp_path, loop, **more)
+        made = list_files(f"{tmp_path}/tokens") + list_files(f"{tmp_path}/packed")
+        run_pipeline(config(shards, **more), str(tmp_path), loop, until="dedup")
+    assert len(made) > 4
+    assert list_files(f"{tmp_path}/tokens") + list_files(f"{tmp_path}/packed") == made
+
+
 def test_too_many_errors_stop_the_run(shards, tmp_path):
     write_jsonl(
         tmp_path / "bad.jsonl", [{"txt": "no text column"}] * 30 + [{"text": prose(1)}] * 10
