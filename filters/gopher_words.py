@@ -62,7 +62,7 @@ def _token(
     first = before = classes[code]  # before: the class of the last character that is no mark
     alpha = first == LETTER or first >= IDEOGRAPH
     n_chars, n_letters = 1, 1
-    h = np.uint64(code) * _ODD
+    h = (np.uint64(code) + np.uint64(1)) * _ODD  # not 0: then a run of NULs would hash as one
     at += width
     while at < end:
         code, width = decode(data, at, end)

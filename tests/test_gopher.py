@@ -194,6 +194,12 @@ def test_repetition_against_plain_python(values: list[str]) -> None:
     assert found == [slow_repetition(text) for text in values]
 
 
+def test_runs_of_nul_of_different_lengths_are_different_tokens() -> None:
+    text = "the\0the\0\0"
+    found = measured(measure_repetition(table([text])["text"]))
+    assert found == [slow_repetition(text)]
+
+
 @patient
 @given(st.lists(st.sampled_from(["a", "bb"]), min_size=40, max_size=400))
 def test_repeated_ngrams_against_plain_python(words: list[str]) -> None:
