@@ -5,16 +5,18 @@ from typing import Any
 
 def render_summary(manifest: dict[str, Any]) -> str:
     """At most 100 columns. Every row states in = kept + removed + lost."""
-    heads = f"{'in':>11}{'kept':>11}{'removed':>11}{'lost':>8}{'MB kept':>10}"
+    heads = f"{'in':>11}{'kept':>11}{'removed':>11}{'lost':>8}{'kept':>12}"
     lines = [f"{'stage':<10}{'source':<14}{heads}"]
     rules: dict[str, int] = {}
     for stage, sources in manifest["stages"].items():
         for source, counts in sources.items():
             removed = sum(counts["removed"].values())
-            megabytes = counts.get("bytes_kept", 0) / 1e6
+            size = f"{counts.get('bytes_kept', 0) / 1e6:.2f} MB"
+            if "tokens" in counts:
+                size = f"{counts['tokens'] / 1e6:.2f} Mtok"
             lines.append(
                 f"{stage:<10}{source:<14}{counts['in']:>11,}{counts['kept']:>11,}{removed:>11,}"
-                f"{counts['lost']:>8,}{megabytes:>10.2f}"
+                f"{counts['lost']:>8,}{size:>12}"
             )
             for rule, n in counts["removed"].items():
                 rules[rule] = rules.get(rule, 0) + n
@@ -40,6 +42,8 @@ def _section(name: str, figures: dict[str, Any] | None) -> list[str]:
         return []
     lines = ["", name]
     for key, value in figures.items():
+        if value == {}:
+            continue
         if isinstance(value, dict):
             inner = ", ".join(f"{k} {_number(v)}" for k, v in value.items())
             lines.append(f"  {key}: {inner}")
