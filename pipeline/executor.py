@@ -59,6 +59,9 @@ def connect(address: str | None = None, workers: int | None = None) -> Iterator[
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network call that nobody asked for
+    if address and _has_token():
+        # `ray start` asks for its token by default; a client with an address does not send it
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -72,11 +75,21 @@ def connect(address: str | None = None, workers: int | None = None) -> Iterator[
     try:
         ray.init(**options)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        raise StageError(f"--ray {address}: cannot start or reach Ray: {error}") from None
+        where = f"cannot reach Ray at {address}" if address else "cannot start Ray"
+        raise StageError(f"{where}: {' '.join(str(error).split())}") from None
     try:
-        yield Cluster(int(ray.cluster_resources().get("CPU", 1)))
+        cores = int(ray.cluster_resources().get("CPU", 0))
+        if not cores:
+            raise StageError(f"Ray at {address} has no CPU; start a node with `ray start`")
+        yield Cluster(cores)
     finally:
         ray.shutdown()
+
+
+def _has_token() -> bool:
+    """Whether Ray's token is where Ray looks for it."""
+    named = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    return named or (Path.home() / ".ray" / "auth_token").exists()
 
 
 def run_stage(cluster: Cluster, root: str, stage: str, tasks: list[Task]) -> list[dict[str, Any]]:
