@@ -1,5 +1,8 @@
 """Paths, patterns, identities, parts."""
 
+import http.server
+import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.parts import ExchangeWriter, Part, find_record, read_partition, read_tables
+from pipeline.sources import FORMATS
 from pipeline.storage import code_version, digest, expand, input_identity, sweep, write_bytes
 
 ROWS = pa.schema([("key", pa.uint64()), ("doc", pa.uint64()), ("text", pa.string())])
@@ -123,3 +127,55 @@ def test_sweep_deletes_only_what_no_record_names(tmp_path):
     assert sweep(str(tmp_path), "documents", {"documents/a"}) == ["documents/b"]
     left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert left == ["documents/a", "other/c"]
+
+
+class RangeHandler(http.server.BaseHTTPRequestHandler):
+    """Serves one file with byte ranges, as Common Crawl's and other servers do."""
+
+    data = b"".join(b'{"text": "line %d of a remote shard"}\n' % i for i in range(5000))
+
+    def do_HEAD(self) -> None:
+        self.answer(send=False)
+
+    def do_GET(self) -> None:
+        self.answer(send=True)
+
+    def answer(self, send: bool) -> None:
+        if self.path != "/shard.jsonl":
+            self.send_error(404)
+            return
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        first = int(wanted[1]) if wanted else 0
+        last = int(wanted[2]) if wanted and wanted[2] else len(self.data) - 1
+        body = self.data[first : last + 1]
+        self.send_response(206 if wanted else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(body)))
+        if wanted:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(self.data)}")
+        self.end_headers()
+        if send:
+            self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), RangeHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_inputs_over_http_are_read_by_ranges(server):
+    path = f"{server}/shard.jsonl"
+    assert expand(path) == [(path, "shard.jsonl")]
+    assert expand(f"{server}/none.jsonl") == []
+    assert input_identity(path, {}) == input_identity(path, {})
+    config = FORMATS["table"].config()
+    ranges = FORMATS["table"].split(path, 60_000)
+    assert len(ranges) > 2
+    read = [d for start, end in ranges for d in FORMATS["table"].read(path, start, end, config)]
+    assert [d.text for d in read] == [f"line {i} of a remote shard" for i in range(5000)]
