@@ -71,7 +71,8 @@ def connect(address: str | None = None, workers: int | None = None) -> Iterator[
         options |= {"address": address}
         options |= {"runtime_env": {"working_dir": str(here), "excludes": excludes}}
     else:
-        options |= {"num_cpus": workers, "include_dashboard": False}
+        # "local": a cluster that happens to run on this machine is not ours to use
+        options |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
     try:
         ray.init(**options)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
