@@ -24,7 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     except (StageError, ValueError) as error:
         return _fail(args, error, 1)
     except OSError as error:
-        return _fail(args, f"{error.filename or ''}: {error.strerror or error}", 1)
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _fail(args, what, 1)
     except KeyboardInterrupt:
         return _fail(args, "interrupted; the same command goes on where it stopped", 130)
     if args.json:
@@ -58,10 +59,11 @@ def _execute(
 ) -> dict[str, Any]:
     """Runs a configuration and prints what happened to the documents."""
     from pipeline.executor import connect
-    from pipeline.stages import run_pipeline
+    from pipeline.stages import look_for_files, run_pipeline
     from pipeline.summary import render_summary
 
     started = time.monotonic()
+    look_for_files(run)  # before Ray starts, which takes seconds
     with connect(args.ray, args.workers) as cluster:
         manifest = run_pipeline(run, out, cluster, getattr(args, "until", None) or until)
     print(render_summary(manifest))
@@ -95,13 +97,16 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _why(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.storage import exists, join
     from pipeline.why import explain, find
 
     rows = find(args.dir, args.id)
+    if not rows and not exists(join(args.dir, "manifest.json")):
+        raise ValueError(f"{args.dir}: no manifest.json; it is not the output of a finished run")
     if not rows:
         raise ValueError(
-            f"{args.id}: not in {args.dir}/documents, removed or errors; "
-            "give a whole id (<source>/<shard>/<locator>) or a url"
+            f"{args.id}: not in {args.dir}/documents, removed or errors; give a url, or a whole "
+            "id: <source>/<shard>/<locator>, or the table's own"
         )
     print("\n\n".join(explain(row) for row in rows))
     return {
@@ -219,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
             help="a running cluster; or off: a plain loop in this process",
         )
         sub.add_argument(
-            "--workers", type=int, metavar="N", help="cores of a local Ray (default: all)"
+            "--workers", type=_at_least_one, metavar="N", help="cores of a local Ray (default: all)"
         )
         return sub
 
@@ -228,7 +233,9 @@ def _parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         sub = add_run(name, command, text, example)
         sub.add_argument("config", metavar="CONFIG", help="a TOML file")
-        sub.add_argument("--out", metavar="DIR", help="default: out/<name of CONFIG>")
+        sub.add_argument(
+            "--out", type=_directory, metavar="DIR", help="default: out/<name of CONFIG>"
+        )
         _add_set(sub)
         return sub
 
@@ -238,13 +245,13 @@ def _parser() -> argparse.ArgumentParser:
         sub = add_run(name, command, text, example)
         where = "Parquet or JSONL(.gz) files or patterns, or the --out of an earlier command"
         sub.add_argument("paths", nargs="+", metavar="PATHS", help=where)
-        sub.add_argument("--out", required=True, metavar="DIR")
+        sub.add_argument("--out", type=_directory, required=True, metavar="DIR")
         return sub
 
     sub = add_run(
         "demo", _demo, "make inputs on this machine and run everything", "demo --out demo-out"
     )
-    sub.add_argument("--out", default="demo-out", metavar="DIR")
+    sub.add_argument("--out", type=_directory, default="demo-out", metavar="DIR")
     sub.add_argument("--scale", type=float, default=1.0, metavar="X", help="of the inputs' size")
     _add_set(sub)
     sub = add_config("run", _run, "run a configuration", "run configs/real.toml --out out/real")
@@ -274,7 +281,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("paths", nargs="+", metavar="PATHS")
     sub.add_argument("--format", required=True, choices=formats)
     sub.add_argument("--source", default="input", metavar="NAME", help="the source's name")
-    sub.add_argument("--out", required=True, metavar="DIR")
+    sub.add_argument("--out", type=_directory, required=True, metavar="DIR")
     sub = add_single(
         "filter",
         _filter,
@@ -322,6 +329,22 @@ def _parser() -> argparse.ArgumentParser:
         "train", _train, "run a configuration up to its trained model", "train configs/real.toml"
     )
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
+
+
+def _directory(text: str) -> str:
+    """A directory to write to: it may be made, and is not a file."""
+    if not text:
+        raise argparse.ArgumentTypeError("empty; name a directory")
+    if Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text} is a file; name a directory")
+    return text
 
 
 def _add_set(sub: argparse.ArgumentParser) -> None:

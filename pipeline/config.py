@@ -164,9 +164,8 @@ def build(
     for key, value in table.items():
         here = f"{place}.{key}" if place else key
         if key not in names:
-            mistakes.append(
-                f"{here}: {what or place or 'a run'} has no such key.{_hint(key, names)}"
-            )
+            hint = _hint(key, [*names, *(given or {})])
+            mistakes.append(f"{here}: {what or place or 'a run'} has no such key.{hint}")
             continue
         values[key] = _convert(value, hints[key], here, mistakes)
     for f in dataclasses.fields(kind):
@@ -340,7 +339,9 @@ def _override(table: dict[str, Any], change: str) -> None:
             parent, _, number = parent[:-1].partition("[")
             index = int(number) if number.isdigit() else None
         inner = table.setdefault(parent, {})
-        if isinstance(inner, list) and index is not None and index < len(inner):
+        if isinstance(inner, list) and index is not None:
+            if index >= len(inner):
+                raise ConfigError([f"--set {change}: {parent} has {len(inner)} entries, from 0"])
             inner = inner[index]
         if not isinstance(inner, dict):
             raise ConfigError([f"--set {change}: {parent} is not a table"])

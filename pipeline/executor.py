@@ -7,6 +7,7 @@ name while the other parts finish.
 """
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -59,6 +60,8 @@ def connect(address: str | None = None, workers: int | None = None) -> Iterator[
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network call that nobody asked for
+    if address:
+        _knock(address)
     if address and _has_token():
         # `ray start` asks for its token by default; a client with an address does not send it
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -85,6 +88,17 @@ def connect(address: str | None = None, workers: int | None = None) -> Iterator[
         yield Cluster(cores)
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """A cluster that does not answer is named in seconds; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdigit()):
+        return  # auto, or something that Ray will refuse at once
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise StageError(f"--ray {address}: nothing answers there: {error}") from None
 
 
 def _has_token() -> bool:

@@ -5,6 +5,7 @@ between two.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,6 +94,35 @@ def check_errors(
         raise StageError("\n".join(bad))
 
 
+def check_sources(
+    root: str, counts: dict[str, dict[str, Any]], records: list[dict[str, Any]]
+) -> None:
+    """Raises StageError for a source of which every record was lost: the wrong format, the wrong
+    column. Names the commonest error."""
+    for source, c in counts.items():
+        if c["lost"] and not c["kept"] and not c["removed"]:
+            kind, message = commonest_error(root, records, source)
+            raise StageError(
+                f"ingest: {source}: all {c['lost']} records were lost, most to {kind}: {message}"
+            )
+
+
+def commonest_error(root: str, records: list[dict[str, Any]], source: str) -> tuple[str, str]:
+    """(kind, one message of it) of what a source lost most records to."""
+    seen: Counter[str] = Counter()
+    messages: dict[str, str] = {}
+    for record in records:
+        path = record["files"].get("errors", {}).get("path", "")
+        if path.startswith(f"errors/{source}/"):
+            for table in read_tables(root, path, ["error", "message", "lost"]):
+                for row in table.to_pylist():
+                    if row["lost"]:
+                        seen[row["error"]] += 1
+                        messages.setdefault(row["error"], row["message"])
+    [(kind, _)] = seen.most_common(1)
+    return kind, messages[kind]
+
+
 def digest_part(part: Part, path: str | None) -> dict[str, Any]:
     """(id, sha256 of the text) of each document, sorted by id."""
     if path is None:
@@ -122,13 +152,20 @@ def corpus_digest(root: str, records: list[dict[str, Any]]) -> str:
         if "digest" in r["files"]
     )
     overall = hashlib.sha256()
-    previous = None
+    previous = part = None
     for group in _overlapping(spans):
-        tables = [table for path in group for table in read_tables(root, path)]
+        tables = [
+            table.append_column("part", pa.array([path] * table.num_rows))
+            for path in group
+            for table in read_tables(root, path)
+        ]
         for row in pa.concat_tables(tables).sort_by("id").to_pylist():
             if row["id"] == previous:
-                raise StageError(f"documents: the id {row['id']!r} occurs twice; make ids unique")
-            previous = row["id"]
+                raise StageError(
+                    f"documents: the id {row['id']!r} occurs twice ({row['part']} and {part}); make "
+                    'ids unique, or set id_column = "" so that they are made of shard and row'
+                )
+            previous, part = row["id"], row["part"]
             overall.update(previous.encode() + b"\0" + row["sha256"])
     return overall.hexdigest()
 

@@ -20,6 +20,7 @@ from pipeline.dedup_stages import deduplicate
 from pipeline.executor import Cluster, make_task
 from pipeline.ledger import (
     check_errors,
+    check_sources,
     conserve,
     corpus_digest,
     digest_part,
@@ -31,6 +32,7 @@ from pipeline.state import Piece, State, input_path, next_pieces
 from pipeline.steps import STEPS, Use
 from pipeline.storage import (
     code_version,
+    delete,
     exists,
     expand,
     join,
@@ -60,6 +62,7 @@ def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None)
     Raises ConfigError for files that are not there, before any work, and StageError."""
     look_for_files(run)
     state = State(run, out, cluster)
+    delete(join(state.out, "manifest.json"))  # a directory without one is not finished
     last = document_stages(run, until)[-1]
 
     def folder(stage: str) -> str:
@@ -173,6 +176,7 @@ def ingest(state: State, out: str) -> list[Piece]:
             places.append((shard.source, shard.name, label))
     records = state.stage("ingest", stage_tasks)
     state.counts["ingest"] = conserve("ingest", records, None)
+    check_sources(state.out, state.counts["ingest"], records)
     check_errors("ingest", [f"{p[0]}/{p[1]}" for p in places], records, run.max_error_fraction)
     return next_pieces([Piece(*place, None, "") for place in places], records)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pipeline.config import Run
 from pipeline.executor import Cluster, Task, run_stage
 from pipeline.parts import path_of
-from pipeline.storage import absolute, input_identity, join, read_json
+from pipeline.storage import absolute, input_identity, join, read_json, sweep
 
 
 class Piece(NamedTuple):
@@ -30,6 +30,9 @@ class State:
 
     def stage(self, name: str, stage_tasks: list[Task]) -> list[dict[str, Any]]:
         self.records[name] = run_stage(self.cluster, self.out, name, stage_tasks)
+        keep = {f["path"] for record in self.records[name] for f in record["files"].values()}
+        for folder in ("removed", "errors"):  # what this stage made of other inputs or settings
+            sweep(self.out, folder, keep, prefix=f"{name}-")
         return self.records[name]
 
     def last_counts(self) -> dict[str, Any]:

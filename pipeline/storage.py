@@ -146,6 +146,13 @@ def write_bytes(path: str, data: bytes) -> None:
     fs.move(temporary, place)
 
 
+def delete(path: str) -> None:
+    """Deletes a file; nothing happens where there is none."""
+    if exists(path):
+        fs, place = filesystem(path)
+        fs.delete_file(place)
+
+
 def write_json(path: str, value: object) -> None:
     write_bytes(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
 
@@ -159,12 +166,13 @@ def temporary_suffix() -> str:
     return f"{TEMPORARY}{socket.gethostname()}-{os.getpid()}"
 
 
-def sweep(root: str, folder: str, keep: set[str]) -> list[str]:
-    """Deletes the files below root/folder that are not among those to keep (paths below root)."""
+def sweep(root: str, folder: str, keep: set[str], prefix: str = "") -> list[str]:
+    """Deletes the files below root/folder that are not among those to keep (paths below root); only
+    those whose names start with `prefix`."""
     gone = []
     for path in list_files(join(root, folder)):
         relative = path[len(root.rstrip("/")) + 1 :]
-        if relative not in keep:
+        if relative not in keep and PurePosixPath(relative).name.startswith(prefix):
             fs, place = filesystem(path)
             fs.delete_file(place)
             gone.append(relative)

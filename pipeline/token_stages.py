@@ -228,7 +228,7 @@ def mix_and_pack(
     slots = totals["rows"] * config.sequence_length
     totals["fill"] = round(totals["tokens"] / slots, 6) if slots else 0.0
     table = {
-        name: {"weight": p["weight"], "tokens": p["tokens"], "epochs": round(p["epochs"], 4)}
+        name: {k: round(p[k], 4) for k in ("weight", "wanted", "tokens", "epochs")}
         for name, p in plans.items()
     }
     return [join(state.out, path_of(r, "packed") or "") for r in packed], table, totals

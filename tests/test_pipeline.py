@@ -227,6 +227,42 @@ def test_too_many_errors_stop_the_run(shards, tmp_path):
         run(tmp_path, tmp_path / "out", loop, paths=[str(tmp_path / "bad.jsonl")])
 
 
+def test_a_source_that_is_lost_as_a_whole_stops_the_run(tmp_path):
+    write_jsonl(tmp_path / "bad.jsonl", [{"body": prose(i)} for i in range(3)])
+    message = r"ingest: web: all 3 records were lost, most to missing_column: no column 'text'"
+    with connect("off") as loop, pytest.raises(StageError, match=message):
+        run(tmp_path, tmp_path / "out", loop, paths=[str(tmp_path / "bad.jsonl")])
+
+
+def test_after_a_run_that_failed_nothing_looks_finished_or_counts_twice(shards, tmp_path):
+    with connect("off") as loop:
+        run(shards, tmp_path, loop)
+        broken = {"tokenizer": {"vocab_size": 64000}}
+        with pytest.raises(StageError, match="more than the sample supports"):
+            run(shards, tmp_path, loop, min_words=2, **broken)
+    assert not (tmp_path / "manifest.json").exists()
+    rows = rows_of(tmp_path, "documents") + rows_of(tmp_path, "removed")
+    removed = [row["id"] for row in rows_of(tmp_path, "removed")]
+    assert len(removed) == len(set(removed)) > 3
+    assert "gopher_quality.too_few_words" not in {row.get("rule") for row in rows}
+
+
+@pytest.mark.ray
+def test_a_cluster_that_does_not_answer_is_named(shards, tmp_path, capsys):
+    command = ["extract", f"{shards}/part-0.jsonl", "--format", "table", "--out", str(tmp_path)]
+    assert main([*command, "--ray", "127.0.0.1:1"]) == 1
+    assert "nothing answers there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [["--workers", "0"], ["--out", ""], ["--out", __file__]])
+def test_a_call_that_cannot_work_is_refused_at_once(shards, tmp_path, wrong, capsys):
+    command = ["extract", f"{shards}/part-0.jsonl", "--format", "table", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as caught:
+        main([*command, *wrong])
+    assert caught.value.code == 2
+    assert wrong[0] in capsys.readouterr().err
+
+
 def test_missing_shards_are_named(shards, tmp_path):
     with (
         connect("off") as loop,

@@ -31,6 +31,9 @@ class Books:
     """A larger book is an error; the King James Bible has 4.5 MB."""
 
 
+_NO_BOOK = (b"WARC/", b"%PDF", b"PK\x03\x04", b"filedesc://", b"PAR1")
+
+
 def split_books(path: str, split_bytes: int) -> list[tuple[int, int]]:
     """A book is one piece."""
     return [(0, storage.input_size(path))]
@@ -53,6 +56,8 @@ def read_books(path: str, start: int, end: int, config: Books) -> Iterator[Docum
         yield data
     elif not data:
         yield Fault("0", "empty_file", "the file has no bytes")
+    elif data.startswith(_NO_BOOK):
+        yield Fault("0", "not_a_book", "a WARC, PDF or archive, and no text", data[:HEAD_BYTES])
     elif name.endswith((".html", ".htm", ".xhtml")):
         yield from _read_html(data)
     else:
