@@ -162,8 +162,8 @@ def corpus_digest(root: str, records: list[dict[str, Any]]) -> str:
         for row in pa.concat_tables(tables).sort_by("id").to_pylist():
             if row["id"] == previous:
                 raise StageError(
-                    f"documents: the id {row['id']!r} occurs twice ({row['part']} and {part}); make "
-                    'ids unique, or set id_column = "" so that they are made of shard and row'
+                    f"documents: the id {row['id']!r} occurs twice ({row['part']} and {part}); "
+                    'make ids unique, or set id_column = "" so that they are made of shard and row'
                 )
             previous, part = row["id"], row["part"]
             overall.update(previous.encode() + b"\0" + row["sha256"])
