@@ -52,7 +52,13 @@ def main() -> None:
     parser.add_argument("--data", default=default, help="directory with web/pages-*.warc.gz")
     parser.add_argument("--copies", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--workers",
+        default="1",
+        help="of Ray (more share caches and hyperthreads, which is not Ray's cost)",
+    )
     args = parser.parse_args()
+    workers = args.workers
     shards = sorted(Path(args.data, "web").glob("pages-*.warc.gz"))
     if not shards:
         sys.exit(f"{args.data}/web: no pages-*.warc.gz; give --data")
@@ -64,7 +70,7 @@ def main() -> None:
         config.write_text(CONFIG.format(folder=folder))
         seconds: dict[str, list[float]] = {"ray": [], "loop": []}
         for _ in range(args.repeats):
-            seconds["ray"].append(measure(config, folder / "ray"))
+            seconds["ray"].append(measure(config, folder / "ray", "--workers", workers))
             seconds["loop"].append(measure(config, folder / "loop", "--ray", "off"))
         manifest = json.loads((folder / "ray" / "manifest.json").read_text())
     documents = manifest["stages"]["ingest"]["web"]["in"]
