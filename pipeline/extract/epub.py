@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 from lxml import etree
 
-from pipeline.extract.html import ExtractError, decode_html, html_to_text
+from pipeline.extract.encoding import decode_html
+from pipeline.extract.html import ExtractError, html_to_text
 from pipeline.extract.members import Member, members, read_whole
 from pipeline.schema import Fault
 

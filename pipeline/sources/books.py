@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import IO, BinaryIO
 
 from pipeline import quarantine, storage
+from pipeline.extract.encoding import decode_html
 from pipeline.extract.epub import read_epub
-from pipeline.extract.html import ExtractError, decode_html, html_to_text
+from pipeline.extract.html import ExtractError, html_to_text
 from pipeline.extract.members import GZIP, Bomb, Bounded, gunzip
 from pipeline.schema import HEAD_BYTES, Document, Fault
 

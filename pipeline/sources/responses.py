@@ -14,7 +14,8 @@ from typing import Literal
 from fastwarc.warc import WarcRecord
 from resiliparse.parse.encoding import detect_mime
 
-from pipeline.extract.html import ExtractError, decode_html, html_to_text
+from pipeline.extract.encoding import decode_html
+from pipeline.extract.html import Extract, ExtractError, html_to_text
 from pipeline.schema import HEAD_BYTES, Document, Fault
 
 _TEXT = {"text/html", "application/xhtml+xml", "text/plain"}
@@ -22,7 +23,7 @@ _NOT_TEXT = re.compile(r"image/|audio/|video/|application/(?:pdf|zip)")  # by co
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s\"';,]+)", re.I)
 
 
-def read_page(locator: str, raw: bytes, limit: int) -> Iterator[Document | Fault]:
+def read_page(locator: str, raw: bytes, limit: int, extract: Extract) -> Iterator[Document | Fault]:
     """Notes of repairs, then one document or fault, of a WARC record's bytes."""
     head = raw[:HEAD_BYTES]
     try:
@@ -59,7 +60,7 @@ def read_page(locator: str, raw: bytes, limit: int) -> Iterator[Document | Fault
     if _NOT_TEXT.match(found):
         yield Document(locator, "", meta={"mime": found}, rule="not_text")
         return
-    yield from _read_text(locator, body, mime, content_type)
+    yield from _read_text(locator, body, mime, content_type, extract)
 
 
 def _read_body(raw: bytes, response: WarcRecord, limit: int) -> tuple[bytes | None, str]:
@@ -74,7 +75,7 @@ def _read_body(raw: bytes, response: WarcRecord, limit: int) -> tuple[bytes | No
 
 
 def _read_text(
-    locator: str, body: bytes, mime: str, content_type: str
+    locator: str, body: bytes, mime: str, content_type: str, extract: Extract
 ) -> Iterator[Document | Fault]:
     declared = _CHARSET.search(content_type)
     text, charset, note = decode_html(body, declared[1] if declared else None)
@@ -86,7 +87,7 @@ def _read_text(
     meta = {"mime": mime or "text/html", "charset": charset}
     if mime != "text/plain":
         try:
-            text, title = html_to_text(text)
+            text, title = html_to_text(text, extract)
         except ExtractError as error:
             yield Fault(locator, error.kind, str(error), body[:HEAD_BYTES])
             return

@@ -16,13 +16,14 @@ import io
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from fastwarc.warc import WarcRecord
 
 from pipeline import quarantine, storage
+from pipeline.extract.html import Extract
 from pipeline.schema import HEAD_BYTES, Document, Fault
 from pipeline.sources.responses import read_page
 
@@ -31,6 +32,8 @@ from pipeline.sources.responses import read_page
 class Warc:
     """Web archives: `response` records over HTTP, and WET's `conversion` records."""
 
+    extract: Extract = field(default_factory=Extract)
+    """How the text of HTML pages is found."""
     max_document_bytes: int = 32 << 20
     """A longer record or body is an error `too_large`; no more than about twice this is held."""
 
@@ -343,5 +346,5 @@ def _read_record(locator: str, frame: _Frame, config: Warc) -> Iterator[Document
             locator, text, url=url, created=created, meta={"mime": "text/plain"}, rule=rule
         )
     elif (record.headers.get("Content-Type") or "").startswith("application/http"):
-        for item in read_page(locator, raw, config.max_document_bytes):
+        for item in read_page(locator, raw, config.max_document_bytes, config.extract):
             yield item._replace(url=url, created=created) if isinstance(item, Document) else item
