@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -280,7 +280,13 @@ def fit_tokenizer(
 
 
 def tokenize_part(
-    part: Part, source: str, path: str | None, model: str, vocab_size: int, batch_bytes: int
+    part: Part,
+    source: str,
+    path: str | None,
+    model: str,
+    impl: Literal["corpusmill", "sentencepiece"],
+    vocab_size: int,
+    batch_bytes: int,
 ) -> dict[str, Any]:
     """ids of every document of a part."""
     counts: dict[str, Any] = {"in": 0, "kept": 0, "removed": {}, "lost": 0}
@@ -290,7 +296,7 @@ def tokenize_part(
     schema = tokens_schema(vocab_size)
     tokens = part.table("tokens", f"tokens/{source}", schema)
     for table in read_tables(part.root, path, ["id", "text"], batch_bytes):
-        ids = encode(table["text"].combine_chunks(), model)
+        ids = encode(table["text"].combine_chunks(), model, impl)
         tokens.write(pa.table({"id": table["id"], "ids": ids}))
         counts["in"] += table.num_rows
         counts["bytes_in"] += text_bytes(table)

@@ -31,10 +31,17 @@ from pipeline.storage import code_version, join, local_copy
 from pipeline.tasks import fit_tokenizer, tokenize_part
 from tokenizer.encode import digest as tokenizer_digest
 from tokenizer.encode import load as load_tokenizer
+from tokenizer.encode import load_kernel
 from train.config import Train
 from train.packing import write_packed
 
-TOKEN_CODE = ("tokenizer", "pipeline/tasks.py", "pipeline/schema.py", "pipeline/parts.py")
+TOKEN_CODE = (
+    "tokenizer",
+    "filters/kernels.py",
+    "pipeline/tasks.py",
+    "pipeline/schema.py",
+    "pipeline/parts.py",
+)
 PACK_CODE = (
     "train/packing.py",
     "pipeline/mixture.py",
@@ -86,7 +93,8 @@ def make_tokenizer(state: State, pieces: list[Piece]) -> tuple[str, dict[str, An
     fraction = min(1.0, 2 * config.sample_bytes / max(available, 1))
     args = {"paths": [p.path for p in pieces if p.path], "fraction": fraction}
     args |= {"config": config, "seed": run.seed}
-    identity = [[p.content for p in pieces], dataclasses.asdict(config), run.seed]
+    settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "impl"}
+    identity = [[p.content for p in pieces], settings, run.seed]
     task = make_task("tokenizer", fit_tokenizer, args, *identity, code_version(*TOKEN_CODE))
     [record] = state.stage("tokenizer", [task])
     model = local_copy(join(state.out, path_of(record, "model") or ""))
@@ -94,11 +102,19 @@ def make_tokenizer(state: State, pieces: list[Piece]) -> tuple[str, dict[str, An
 
 
 def tokenize(state: State, pieces: list[Piece], model: str) -> list[dict[str, Any]]:
+    config = state.run.tokenizer
+    assert config
+    if config.impl == "corpusmill":
+        load_kernel(model)  # refuses here, not in a worker, what it cannot encode
     vocab_size = load_tokenizer(model).get_piece_size()
     stage_tasks = []
     for piece in pieces:
         args: dict[str, Any] = {"source": piece.source, "path": piece.path, "model": model}
-        args |= {"vocab_size": vocab_size, "batch_bytes": state.run.batch_bytes}
+        args |= {
+            "impl": config.impl,
+            "vocab_size": vocab_size,
+            "batch_bytes": state.run.batch_bytes,
+        }
         identity = [piece.content, tokenizer_digest(model), state.run.batch_bytes]
         code = code_version(*TOKEN_CODE)
         stage_tasks.append(make_task(piece.label, tokenize_part, args, *identity, code))

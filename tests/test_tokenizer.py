@@ -77,6 +77,9 @@ def test_ids_are_those_of_sentencepiece(trained):
     texts = corpus()[:20] + corpus()[-4:]
     expected = [[*model.encode(text), EOS] for text in texts]
     assert encode(pa.array(texts), trained["model"]).to_pylist() == expected
+    assert encode(pa.array(texts), trained["model"], "sentencepiece").to_pylist() == expected
+    with pytest.raises(ValueError, match="no implementation 'fast'"):
+        encode(pa.array(texts), trained["model"], "fast")
 
 
 @settings(max_examples=100, deadline=None)

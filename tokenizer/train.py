@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import sentencepiece
@@ -39,6 +40,9 @@ class Tokenizer:
 
     model: str | None = None
     """An existing tokenizer.model, used as it is; the other keys then say nothing."""
+    impl: Literal["corpusmill", "sentencepiece"] = "corpusmill"
+    """What encodes: our kernel, or SentencePiece itself, for models whose options the kernel
+    refuses. The ids are the same."""
     vocab_size: int = 32000
     """A multiple of 64, so that the model's matrices have even tiles; special and byte pieces are
     counted in."""
