@@ -10,6 +10,7 @@ order and byte fallback are exact, so equality needs no vocabulary of one kind.
 Memory: 34 MB for the table, 16 MB at most for its chunks, 3 bytes for each byte of a batch.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ def new_memory() -> Memory:
 def read_vocabulary(model: bytes) -> Vocabulary:
     """The arrays of a serialised SentencePiece model. Raises ValueError where its ids would not be
     ours: another algorithm, a normalisation, no byte fallback."""
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)  # type: ignore[attr-defined]
     _refuse_others(proto)
     pieces = [piece.piece.replace(SPACE_MARK, " ") for piece in proto.pieces]
     kinds = [piece.type for piece in proto.pieces]
@@ -144,7 +145,7 @@ def _byte_ids(proto) -> np.ndarray:
     return byte_ids
 
 
-def _columns(rows: list[tuple[int, ...]], n: int) -> list[list[int]]:
+def _columns(rows: Sequence[tuple[int, ...]], n: int) -> list[list[int]]:
     return [[row[i] for row in rows] for i in range(n)]
 
 
@@ -173,7 +174,7 @@ def _pair_key(pair: np.uint64) -> np.uint64:
 def _find(keys: np.ndarray, left: int, right: int) -> int:
     """The slot of a pair of symbols, -1 where it has none."""
     at = slot_of(keys, _pair_key(np.uint64(left) << np.uint64(32) | np.uint64(right)))
-    return at if keys[at] else -1
+    return int(at) if keys[at] else -1
 
 
 @njit(cache=True, nogil=True)
