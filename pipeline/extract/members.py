@@ -1,4 +1,5 @@
-"""The files in a tar, tar.gz or zip, one after another, from archives that nobody vouches for.
+"""The files in a tar (plain, or packed by gzip, zstd, xz, bzip2, lz4) or a zip, one after another,
+from archives that nobody vouches for.
 
 Streamed: a member's bytes are read only where a caller asks, and never more than it asks for.
 Names that point outside, links and devices are faults; nested archives are members like others. A
@@ -7,12 +8,16 @@ compressed stream that grows beyond RATIO times its size is a bomb (deflate can 
 
 import gzip
 import io
+import lzma
 import re
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import IO, Any, BinaryIO, NamedTuple, cast
+
+import pyarrow as pa
 
 from pipeline.schema import HEAD_BYTES, Fault
 
@@ -20,6 +25,15 @@ RATIO = 200
 RATIO_FLOOR = 32 << 20  # bytes that any stream may have, whatever its ratio
 GZIP = b"\x1f\x8b"
 ZIP = b"PK"
+PACKED = {
+    "gzip": GZIP,
+    "zstd": b"\x28\xb5\x2f\xfd",
+    "xz": b"\xfd7zXZ\0",
+    "bz2": b"BZh",
+    "lz4": b"\x04\x22\x4d\x18",
+}
+"""The first bytes of a compressed file, by the name of the compression."""
+XZ_MEMORY = 256 << 20  # its header may ask for a dictionary of 4 GiB; xz -9 asks for 64 MiB
 
 
 class Bomb(ValueError):
@@ -32,6 +46,7 @@ READ_ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
     OSError,
     Bomb,
@@ -90,6 +105,36 @@ def gunzip(file: IO[bytes], max_read: int) -> Bounded:
     return Bounded(cast(IO[bytes], gzip.GzipFile(fileobj=file)), file, max_read)
 
 
+def unpack(file: IO[bytes], compression: str, max_read: int) -> Bounded:
+    """The data of a file packed by one of PACKED. Streams one after another are one."""
+    if compression == "gzip":
+        return gunzip(file, max_read)
+    stream = _Xz(file) if compression == "xz" else pa.CompressedInputStream(file, compression)
+    return Bounded(cast(IO[bytes], stream), file, max_read)
+
+
+class _Xz:
+    """What lzma.LZMAFile does, with bounded memory."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self._decoder = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+
+    def read(self, size: int) -> bytes:
+        while True:
+            packed = b""
+            if self._decoder.eof:  # another stream may follow, after padding by zeros
+                packed = self._decoder.unused_data or self._file.read(1 << 16)
+                if not packed.strip(b"\0"):
+                    return b""
+                packed = packed.lstrip(b"\0")
+                self._decoder = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+            elif self._decoder.needs_input and not (packed := self._file.read(1 << 16)):
+                raise EOFError("the stream ends before its end marker")
+            if data := self._decoder.decompress(packed, size):
+                return data
+
+
 def read_whole(member: Member, limit: int) -> bytes | Fault:
     """A member's bytes, or the fault that it is: too_large, bomb, bad_member."""
     if member.size > limit:
@@ -110,19 +155,23 @@ def read_head(member: Member, size: int = HEAD_BYTES) -> bytes:
         return b""
 
 
-def members(file: BinaryIO, max_read: int) -> Iterator[Member | Fault]:
+def members(
+    file: BinaryIO, max_read: int, first: int = 0, last: int | None = None
+) -> Iterator[Member | Fault]:
     """The regular files of an archive, and what is wrong with it. Tar members come in the order of
-    the archive, zip members by name. A name that comes again is a fault."""
+    the archive, zip members by name, of which `first` and `last` are a range. A name that comes
+    again is a fault."""
     start = file.tell()
-    magic = file.read(4)
+    magic = file.read(6)
     file.seek(start)
+    packed = [name for name, lead in PACKED.items() if magic.startswith(lead)]
     if not magic:
         yield Fault("", "empty_file", "the file has no bytes")
         return
     if magic.startswith(ZIP):
-        yield from _unique(_zip_members(file))
-    elif magic.startswith(GZIP):
-        yield from tar_members(gunzip(file, max_read), "truncated_gzip")
+        yield from _zip_members(file, first, last)
+    elif packed:
+        yield from tar_members(unpack(file, packed[0], max_read), f"truncated_{packed[0]}")
     else:
         yield from tar_members(Bounded(file, None, max_read), "damaged_tar")
 
@@ -195,29 +244,44 @@ def _tar_members(stream: Bounded, damage: str) -> Iterator[Member | Fault]:
         )
 
 
-def _zip_members(file: BinaryIO) -> Iterator[Member | Fault]:
+def _zip_members(file: BinaryIO, first: int, last: int | None) -> Iterator[Member | Fault]:
     try:
         archive = zipfile.ZipFile(file)
     except READ_ERRORS as error:
-        yield Fault("", "bad_zip", f"{type(error).__name__}: {error}")
+        if first == 0:
+            yield Fault("", "bad_zip", f"{type(error).__name__}: {error}")
         return
     with archive:
-        for info in sorted(archive.infolist(), key=lambda info: info.filename):
+        seen: Counter[str] = Counter()
+        for i, info in enumerate(zip_entries(archive)[:last]):
             name = _clean(info.filename)
-            mode = info.external_attr >> 16
-            if info.is_dir():
-                continue
-            if _OUTSIDE.search(name):
-                yield Fault(name, "path_outside", f"{name!r} points outside the archive")
-            elif mode & 0o170000 == 0o120000:
-                yield Fault(name, "link", "a link is not followed", lost=False)
-            elif info.file_size > 1 << 20 and info.file_size > RATIO * info.compress_size:
-                yield Fault(name, "bomb", f"{info.compress_size} bytes hold {info.file_size}")
-            else:
-                try:
-                    stream = archive.open(info)
-                except READ_ERRORS as error:
-                    yield Fault(name, "bad_member", f"{type(error).__name__}: {error}")
-                    continue
-                with stream:
-                    yield Member(name, info.file_size, stream)
+            seen[name] += 1
+            if i >= first:
+                yield from _zip_member(archive, info, name, seen[name])
+
+
+def zip_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """A zip's files by name, which is the order of its members."""
+    files = [info for info in archive.infolist() if not info.is_dir()]
+    return sorted(files, key=lambda info: info.filename)
+
+
+def _zip_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, times: int
+) -> Iterator[Member | Fault]:
+    if times > 1:
+        yield Fault(f"{name}#{times}", "duplicate_member", f"{name} comes {times} times")
+    elif _OUTSIDE.search(name):
+        yield Fault(name, "path_outside", f"{name!r} points outside the archive")
+    elif (info.external_attr >> 16) & 0o170000 == 0o120000:
+        yield Fault(name, "link", "a link is not followed", lost=False)
+    elif info.file_size > 1 << 20 and info.file_size > RATIO * info.compress_size:
+        yield Fault(name, "bomb", f"{info.compress_size} bytes hold {info.file_size}")
+    else:
+        try:
+            stream = archive.open(info)
+        except READ_ERRORS as error:
+            yield Fault(name, "bad_member", f"{type(error).__name__}: {error}")
+            return
+        with stream:
+            yield Member(name, info.file_size, stream)
