@@ -1,30 +1,32 @@
 """How surprising a text is to an n-gram model of text that is known to be good (CCNet, Wenzek et
 al. 2019, arXiv 1911.00359).
 
-Perplexity is 10 ** (-log10 p / (words + lines)) over the lines of the normalised text, each a
-sentence with its end, as in CCNet. Words, not SentencePiece pieces, are the units, so that a model
-needs no second file; figures are therefore higher than CCNet's, and comparable only under one
-model. Scored by kenlm (Heafield 2011) at about 20 MB/s, on the first 20,000 characters of a text: a
-book costs what a long page does.
+Perplexity is 10 ** (-log10 p / (units + sentences)) over the sentences of the normalised text, each
+with its end, as in CCNet. Units are words, so that a model needs no second file, or SentencePiece
+pieces; figures are comparable only under one model. Scored by kenlm (Heafield 2011), words at about
+20 MB/s and pieces at 4, on the first 20,000 characters of a text: a book costs what a long page
+does.
+
+There are no canaries: what trips a rule depends on the user's model.
 """
 
 import functools
-import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import kenlm
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.kneser_ney import BOS, EOS, check, estimate, write_arpa
-from filters.rules import Bound, mark, with_signals
+from filters.cutoffs import EVERY, load_cutoffs
+from filters.perplexity_text import Ccnet, Units, sentences
+from filters.rules import Bound, mark, record, with_signals
 
-# Scripts written without spaces: each character is a word, as in the house's other words.
-SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
-SPECIAL = ("<unk>", "<s>", "</s>")
+MAX_PERPLEXITY = 1500.0
+BUCKETS = ("head", "middle", "tail")
+MAX_LOG10 = 300.0  # beyond any threshold; an overflow would stop the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,63 +34,186 @@ class Perplexity:
     """Removes text that a model of good text finds too surprising, or (boilerplate, repetition) too
     plain."""
 
-    model: str
-    """An ARPA file or kenlm binary over words normalised as by `normalized_lines`, such as
-    `fit_perplexity` writes."""
-    max_perplexity: float = 1500.0
-    """Data-Juicer's bound; it was set on SentencePiece units: look at the report's histogram before
-    trusting it."""
-    min_perplexity: float | None = None
+    model: str | dict[str, str]
+    """An ARPA file or kenlm binary, such as `corpusmill fit perplexity` writes; one for each
+    language as `lm/{lang}.arpa.bin`, where {lang} is language.label of an earlier step."""
+    tokenizer: str | dict[str, str] | None = None
+    """The SentencePiece model that the model's text was cut with; or `lm/{lang}.sp.model`."""
+    normalization: Literal["words", "ccnet"] = "words"
+    """What the model's text was normalised by; see perplexity_text.py."""
+    ccnet: Ccnet = Ccnet()
+    sentence: Literal["line", "text"] = "line"
+    """What is scored as one sentence. CCNet's published figures are of whole texts."""
     prefix_chars: int = 20_000
     """Characters at the start of the text that are scored."""
+    max_perplexity: float | None = None
+    """1,500 if neither this nor `cutoffs` is set: Data-Juicer's bound, set on SentencePiece units.
+    Look at the report's histogram before trusting it."""
+    min_perplexity: float | None = None
+    cutoffs: str | None = None
+    """A file of `corpusmill fit cutoffs`: documents are then kept by their place among those of
+    their language."""
+    percentiles: tuple[float, ...] = (30.0, 60.0)
+    """cutoffs: where the head and where the middle ends; CCNet's."""
+    keep: tuple[Literal["head", "middle", "tail", "all"], ...] = ("head", "middle")
+    """cutoffs: which are kept. `all` is CCNet's name for languages without a model or cut-off."""
+    max_line_perplexity: float | None = None
+    """A sentence above it is a surprising one; measured only if set."""
+    max_surprising_fraction: float | None = None
+    """Most characters in surprising sentences; needs max_line_perplexity."""
+    min_line_units: int = 5
+    """Shorter sentences say nothing and are not looked at one by one."""
 
     def __post_init__(self) -> None:
-        if self.max_perplexity <= (self.min_perplexity or 0):
-            raise ValueError(f"max_perplexity {self.max_perplexity} is not above min_perplexity")
-        if self.prefix_chars < 1:
-            raise ValueError(f"prefix_chars {self.prefix_chars} is below 1")
+        if self.prefix_chars < 1 or self.min_line_units < 1:
+            raise ValueError("prefix_chars and min_line_units have to be 1 or more")
+        if self.cutoffs and not (self.max_perplexity is self.min_perplexity is None):
+            raise ValueError("cutoffs and max_perplexity or min_perplexity exclude each other")
+        if not self.cutoffs and self.most <= (self.min_perplexity or 0):
+            raise ValueError(f"max_perplexity {self.most} is not above min_perplexity")
+        if len(self.percentiles) != 2 or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ValueError(f"percentiles {list(self.percentiles)}: two of 0..100, rising")
+        if not self.keep:
+            raise ValueError('keep is empty; name at least one of "head", "middle", "tail"')
+        if self.max_surprising_fraction is not None and self.max_line_perplexity is None:
+            raise ValueError("max_surprising_fraction needs max_line_perplexity")
+
+    @property
+    def most(self) -> float:
+        return MAX_PERPLEXITY if self.max_perplexity is None else self.max_perplexity
+
+    def units(self, label: str) -> Units:
+        return Units(
+            normalization=self.normalization,
+            ccnet=self.ccnet,
+            sentence=self.sentence,
+            tokenizer=_of_language(self.tokenizer, label),
+        )
 
 
 def perplexity(docs: pa.Table, config: Perplexity) -> pa.Table:
-    """Adds perplexity.perplexity; marks high_perplexity and low_perplexity."""
-    values = measure_perplexity(docs["text"], load_kenlm(config.model), config.prefix_chars)
-    docs = with_signals(docs, "perplexity", {"perplexity": values})
-    bounds = [Bound("high_perplexity", "perplexity.perplexity", most=config.max_perplexity)]
-    if config.min_perplexity is not None:
-        least = config.min_perplexity
-        bounds.append(Bound("low_perplexity", "perplexity.perplexity", least=least))
-    return mark(docs, bounds)
+    """Adds perplexity.value and worst_line, and as asked surprising_fraction and bucket; marks
+    high_perplexity, low_perplexity, unwanted_bucket, no_language_model and surprising_lines."""
+    labels = languages_of(docs, config)
+    signals = measure_perplexity(docs["text"], labels, config)
+    docs = with_signals(docs, "perplexity", signals)
+    if config.cutoffs:
+        docs = _mark_buckets(docs, labels, config)
+    else:
+        bounds = [Bound("high_perplexity", "perplexity.value", most=config.most)]
+        if config.min_perplexity is not None:
+            least = config.min_perplexity
+            bounds.append(Bound("low_perplexity", "perplexity.value", least=least))
+        docs = mark(docs, bounds)
+    if config.max_surprising_fraction is None:
+        return docs
+    most = config.max_surprising_fraction
+    return mark(docs, [Bound("surprising_lines", "perplexity.surprising_fraction", most=most)])
 
 
-def measure_perplexity(texts: pa.ChunkedArray, model: kenlm.Model, prefix_chars: int) -> pa.Array:
-    """Perplexity a word (float64); null for a text without words."""
-    values: list[float | None] = []
-    for text in normalized_lines(pc.utf8_slice_codeunits(texts, 0, prefix_chars)).to_pylist():
-        log10, units = 0.0, 0
-        for line in (text or "").split("\n"):
-            if line:
-                log10 += model.score(line)
-                units += line.count(" ") + 2  # the words and the end of the sentence
-        # 300 digits are beyond any threshold, and an overflow would stop the run.
-        values.append(10.0 ** min(-log10 / units, 300.0) if units else None)
-    return pa.array(values, pa.float64())
+def languages_of(docs: pa.Table, config: Perplexity) -> list[str | None]:
+    """Which model and which cut-offs a document has: its language's where there is one, else
+    EVERY. Raises ValueError where models are by language and no step before has told it."""
+    if "language.label" in docs.column_names:
+        return docs["language.label"].to_pylist()
+    if isinstance(config.model, dict):
+        raise ValueError('models by {lang} need a step { use = "language" } before this one')
+    return [EVERY] * docs.num_rows
 
 
-def normalized_lines(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Texts as the model sees them: for fitting and for scoring.
+def measure_perplexity(
+    texts: pa.ChunkedArray, labels: list[str | None], config: Perplexity
+) -> dict[str, pa.Array]:
+    """value: perplexity a unit; worst_line: of the most surprising sentence of min_line_units or
+    more; surprising_fraction: share of the characters in sentences above max_line_perplexity (all
+    float64). Null for a text without units or of a language without a model."""
+    starts = pc.utf8_slice_codeunits(texts.combine_chunks(), 0, config.prefix_chars)
+    # One group a language; one for all where there is one model.
+    groups = labels if isinstance(config.model, dict) else [EVERY] * len(starts)
+    rows: list[tuple[float | None, float | None, float | None]] = [(None, None, None)] * len(starts)
+    for label in sorted({*groups} - {None}):
+        path = _of_language(config.model, label)
+        tokenizer = _of_language(config.tokenizer, label)
+        if path is None or (config.tokenizer and tokenizer is None):
+            continue
+        mine = np.flatnonzero([group == label for group in groups])
+        model = load_kenlm(path)
+        for row, text in zip(
+            mine, sentences(starts.take(pa.array(mine)), config.units(label)), strict=True
+        ):
+            rows[row] = _score(text, model, config)
+    columns = {"value": [r[0] for r in rows], "worst_line": [r[1] for r in rows]}
+    if config.max_line_perplexity is not None:
+        columns["surprising_fraction"] = [r[2] for r in rows]
+    return {name: pa.array(values, pa.float64()) for name, values in columns.items()}
 
-    Lower-cased; every decimal digit of any script is 0 (as in CCNet); what is not a letter, number
-    or mark parts words (CCNet keeps punctuation as words of its own); each character of a spaceless
-    script is a word. Words are parted by one space, lines by newlines; a line may be empty.
-    """
-    if isinstance(texts, pa.ChunkedArray):
-        texts = texts.combine_chunks()
-    texts = pc.utf8_lower(texts)
-    texts = pc.replace_substring_regex(texts, SPACELESS, r" \0 ")
-    texts = pc.replace_substring_regex(texts, r"[^\p{L}\p{N}\p{M}\n]+", " ")
-    texts = pc.replace_substring_regex(texts, r" *\n[ \n]*", "\n")
-    texts = pc.replace_substring_regex(texts, r"\p{Nd}", "0")
-    return pc.utf8_trim_whitespace(texts)
+
+def _score(
+    text: str, model: kenlm.Model, config: Perplexity
+) -> tuple[float | None, float | None, float | None]:
+    if not text:
+        return None, None, None
+    log10, units, worst = 0.0, 0, None
+    long, surprising = 0, 0
+    bound = config.max_line_perplexity
+    for line in text.split("\n"):
+        score = model.score(line)
+        n = line.count(" ") + 2  # the units and the end of the sentence
+        log10 += score
+        units += n
+        if n > config.min_line_units:
+            surprise = 10.0 ** min(-score / n, MAX_LOG10)
+            worst = surprise if worst is None else max(worst, surprise)
+            long += len(line)
+            if bound is not None and surprise > bound:
+                surprising += len(line)
+    value = 10.0 ** min(-log10 / units, MAX_LOG10)
+    return value, worst, surprising / long if long else 0.0
+
+
+def _mark_buckets(docs: pa.Table, labels: list[str | None], config: Perplexity) -> pa.Table:
+    """Adds perplexity.bucket. The threshold of a mark is the cut-off that parts the document from
+    the nearest bucket that is kept; null where it is the language that is unwanted."""
+    cutoffs = load_cutoffs(config.cutoffs or "", "perplexity.value")
+    if len(cutoffs.n) == 1:  # a sample whose languages were not told apart
+        labels = [EVERY] * len(labels)
+    ends = [percent / 100 for percent in config.percentiles]
+    cuts = {name: [cutoffs.at(end, name) for end in ends] for name in {*labels}}
+    for name in cuts:
+        for files in (config.model, config.tokenizer):
+            if isinstance(files, dict) and name not in files and name != EVERY:
+                cuts[name] = [None]
+    wanted = [i for i, name in enumerate(BUCKETS) if name in config.keep]
+    value = docs["perplexity.value"].to_numpy(zero_copy_only=False)
+    buckets: list[str | None] = []
+    threshold = np.full(len(value), np.nan)
+    for row, label in enumerate(labels):
+        mine = cuts[label]
+        if None in mine:
+            buckets.append("all")
+        elif np.isnan(value[row]):
+            buckets.append(None)  # no text to speak of
+        else:
+            place = int(value[row] >= mine[0]) + int(value[row] >= mine[1])
+            buckets.append(BUCKETS[place])
+            nearest = min(wanted, key=lambda i: abs(i - place), default=place)
+            if nearest != place:
+                threshold[row] = mine[nearest if nearest < place else nearest - 1]
+    docs = with_signals(docs, "perplexity", {"bucket": pa.array(buckets, pa.string())})
+    unwanted = np.array([bucket not in config.keep for bucket in buckets], dtype=bool)
+    other = np.array([bucket == "all" for bucket in buckets], dtype=bool)
+    none = np.full(len(value), np.nan)
+    return record(
+        docs,
+        [
+            ("unwanted_bucket", unwanted & ~other, value, threshold),
+            ("no_language_model", unwanted & other, value, none),
+        ],
+    )
+
+
+def _of_language(files: str | dict[str, str] | None, label: str) -> str | None:
+    return files.get(label) if isinstance(files, dict) else files
 
 
 @functools.cache
@@ -101,77 +226,6 @@ def load_kenlm(path: str) -> kenlm.Model:
     config.arpa_complain = kenlm.ARPALoadComplain.NONE
     try:
         return kenlm.Model(path, config)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: not a kenlm model ({reason})") from None
-
-
-def fit_perplexity(
-    texts: Iterable[pa.Array],
-    path: str,
-    *,
-    order: int = 3,
-    vocabulary: int = 50_000,
-    prune: tuple[int, ...] | None = None,
-) -> dict[str, int]:
-    """Fits a modified Kneser-Ney model to good text and writes it to `path` as ARPA, whole or not
-    at all.
-
-    vocabulary: the most frequent words that get a probability of their own, equals by text order.
-    prune: see `kneser_ney.estimate`; n-grams of order 3 and above that occur once are left out if
-    unset, as with lmplz --prune 0 0 1. Returns the number of words, of sentences and of n-grams by
-    order. The same texts in the same order give the same bytes.
-    """
-    prune = prune or (0, 0, 1, 1, 1)[:order]
-    check(order, prune)
-    tokens, words = _encode(texts)
-    n_words, n_sentences = int((tokens > EOS).sum()), int((tokens == BOS).sum())
-    if not n_words:
-        raise ValueError(f"{path}: no words to fit a perplexity model to; check its sources")
-    tokens, words, known = _rank(tokens, words, vocabulary)
-    model = estimate(tokens, known, order, prune)
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        written = Path(scratch) / target.name
-        write_arpa(model, words, written)
-        written.replace(target)
-    figures = {"words": n_words, "sentences": n_sentences}
-    return figures | {f"ngrams_{n}": int(t.kept.sum()) for n, t in enumerate(model.orders, 1)}
-
-
-def _encode(texts: Iterable[pa.Array]) -> tuple[np.ndarray, pa.Array]:
-    """Word ids of all sentences, each `BOS .. EOS`, and the words in order of first appearance,
-    SPECIAL first."""
-    ids: dict[str, int] = {word: i for i, word in enumerate(SPECIAL)}
-    parts = []
-    for batch in texts:
-        lines = pc.split_pattern(normalized_lines(batch).drop_null(), "\n").flatten()
-        lines = lines.filter(pc.not_equal(lines, ""))
-        split = pc.split_pattern(lines, " ")
-        encoded = split.flatten().dictionary_encode()
-        known = [ids.setdefault(word, len(ids)) for word in encoded.dictionary.to_pylist()]
-        flat = np.array(known, dtype=np.int64)[encoded.indices.to_numpy()]
-        length = pc.list_value_length(split).to_numpy()
-        ends = np.cumsum(length)
-        # Equal places keep the given order: the end of a sentence comes before the start of the
-        # next.
-        places = np.concatenate([ends, ends - length])
-        parts.append(np.insert(flat, places, np.repeat([EOS, BOS], len(ends))))
-    tokens = np.concatenate([np.empty(0, dtype=np.int64), *parts])
-    return tokens, pa.array(list(ids), pa.string())
-
-
-def _rank(
-    tokens: np.ndarray, words: pa.Array, vocabulary: int
-) -> tuple[np.ndarray, pa.Array, np.ndarray]:
-    """Ids by falling frequency, equals by text order; and which are in the vocabulary."""
-    n_special = len(SPECIAL)
-    counts = np.bincount(tokens, minlength=len(words))
-    table = pa.table({"count": counts[n_special:], "word": words.slice(n_special)})
-    order = pc.sort_indices(table, [("count", "descending"), ("word", "ascending")])
-    order = np.concatenate([np.arange(n_special), order.to_numpy().astype(np.int64) + n_special])
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    known = np.arange(len(order)) < vocabulary + n_special
-    return rank[tokens], words.take(pa.array(order)), known

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.kernels import hash_strings
-from filters.perplexity import fit_perplexity
+from filters.fit_perplexity import fit_perplexity
 from filters.quality import fit_quality
 from pipeline import quarantine
 from pipeline.parts import Part, read_tables
