@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.cutoffs import EVERY, load_cutoffs
-from filters.perplexity_text import Ccnet, Units, sentences
+from filters.perplexity_text import CCNET, Ccnet, Units, sentences
 from filters.rules import Bound, mark, record, with_signals
 
 MAX_PERPLEXITY = 1500.0
@@ -41,7 +41,7 @@ class Perplexity:
     """The SentencePiece model that the model's text was cut with; or `lm/{lang}.sp.model`."""
     normalization: Literal["words", "ccnet"] = "words"
     """What the model's text was normalised by; see perplexity_text.py."""
-    ccnet: Ccnet = Ccnet()
+    ccnet: Ccnet = CCNET
     sentence: Literal["line", "text"] = "line"
     """What is scored as one sentence. CCNet's published figures are of whole texts."""
     prefix_chars: int = 20_000

@@ -42,12 +42,15 @@ class Ccnet:
     map_punctuation: bool = True
 
 
+CCNET = Ccnet()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Units:
     """How a text becomes sentences."""
 
     normalization: str = "words"  # or ccnet
-    ccnet: Ccnet = Ccnet()
+    ccnet: Ccnet = CCNET
     sentence: str = "line"  # or text
     tokenizer: str | None = None  # a SentencePiece model
 

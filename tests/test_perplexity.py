@@ -1,169 +1,23 @@
-"""The n-gram estimator against a slow reference, through the ARPA file and kenlm; and the step."""
+"""Perplexity: the step, its text, its buckets."""
 
 import itertools
 import math
 import random
-import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Callable
+import unicodedata
 from pathlib import Path
 
 import kenlm
-import numpy as np
 import pyarrow as pa
 import pytest
+import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filters.cutoffs import cutoffs_of, load_cutoffs, write_cutoffs
 from filters.fit_perplexity import fit_perplexity
-from filters.kneser_ney import FALLBACK_DISCOUNTS, discounts_of
 from filters.perplexity import Perplexity, load_kenlm, perplexity
-from filters.perplexity_text import normalized_lines
+from filters.perplexity_text import PUNCTUATION, Ccnet, Units, normalized_lines, sentences
 from pipeline.schema import DOCUMENT
-
-Gram = tuple[str, ...]
-
-
-def reference(
-    sentences: list[list[str]], order: int, vocabulary: set[str], prune: tuple[int, ...]
-) -> Callable[[Gram, str], float]:
-    """Modified Kneser-Ney as in Heafield et al. 2013, section 3, one dictionary look-up at a
-    time."""
-    raw: list[Counter[Gram]] = [Counter() for _ in range(order + 1)]
-    for words in sentences:
-        padded = ["<s>", *words, "</s>"]
-        for n in range(1, order + 1):
-            for i in range(len(padded) - n + 1):
-                raw[n][tuple(padded[i : i + n])] += 1
-    del raw[1][("<s>",)]
-    adjusted: list[dict[Gram, int]] = [{} for _ in range(order + 1)]
-    followers: dict[Gram, list[Gram]] = defaultdict(list)
-    discounts: list[tuple[float, ...]] = [()]
-    for n in range(1, order + 1):
-        before: dict[Gram, set[str]] = defaultdict(set)
-        if n < order:
-            for gram in raw[n + 1]:
-                before[gram[1:]].add(gram[0])
-        for gram in raw[n]:
-            whole = n == order or gram[0] == "<s>"
-            adjusted[n][gram] = raw[n][gram] if whole else len(before[gram])
-            followers[gram[:-1]].append(gram)
-        discounts.append(reference_discounts(list(adjusted[n].values())))
-    size = len(vocabulary) + 2  # </s> and <unk>
-    known = vocabulary | {"<s>", "</s>"}
-
-    def probability(context: Gram, word: str) -> float:
-        n = len(context) + 1
-        lower = probability(context[1:], word) if context else 1.0 / size
-        total = sum(adjusted[n][gram] for gram in followers[context])
-        if not total:
-            return lower
-        seen = left = 0.0
-        for gram in followers[context]:
-            count = adjusted[n][gram]
-            kept = known.issuperset(gram) and (n == 1 or raw[n][gram] > prune[n - 1])
-            taken = discounts[n][min(count, 3) - 1] if kept else count
-            left += taken
-            if gram[-1] == word and kept:
-                seen = count - taken
-        return (seen + left * lower) / total
-
-    return probability
-
-
-def reference_discounts(counts: list[int]) -> tuple[float, ...]:
-    t = [counts.count(k) for k in range(5)]
-    if 0 in t[1:4]:
-        return FALLBACK_DISCOUNTS
-    y = t[1] / (t[1] + 2 * t[2])
-    d = tuple(k - (k + 1) * y * t[k + 1] / t[k] for k in (1, 2, 3))
-    return d if all(0 <= d[k - 1] <= k for k in (1, 2, 3)) else FALLBACK_DISCOUNTS
-
-
-def kenlm_probability(model: kenlm.Model, context: Gram, word: str) -> float:
-    state, after = kenlm.State(), kenlm.State()
-    if context[:1] == ("<s>",):
-        model.BeginSentenceWrite(state)
-        context = context[1:]
-    else:
-        model.NullContextWrite(state)
-    for previous in context:
-        model.BaseScore(state, previous, after)
-        state, after = after, state
-    return 10 ** model.BaseScore(state, word, after)
-
-
-def check_against_reference(
-    sentences: list[list[str]], order: int, vocabulary: int, prune: tuple[int, ...], every: int = 1
-) -> int:
-    """Compares each `every`th (context, word) and each sum; returns how many were compared."""
-    text = "\n".join(" ".join(words) for words in sentences)
-    counts = Counter(word for words in sentences for word in words)
-    ranked = sorted(counts, key=lambda word: (-counts[word], word))[:vocabulary]
-    expected = reference(sentences, order, set(ranked), prune)
-    with tempfile.TemporaryDirectory() as place:
-        path = str(Path(place) / "model.arpa")
-        fit_perplexity([pa.array([text])], path, order=order, vocabulary=vocabulary, prune=prune)
-        model = kenlm.Model(path)
-    outcomes = [*ranked, "</s>", "<unk>"]
-    contexts = [c for n in range(order) for c in itertools.product(ranked, repeat=n)]
-    contexts += [("<s>", *c) for c in contexts if len(c) < order - 1]
-    for context in contexts[::every]:
-        got = [kenlm_probability(model, context, word) for word in outcomes]
-        want = [expected(context, word) for word in outcomes]
-        assert got == pytest.approx(want, rel=1e-5), context
-        assert sum(got) == pytest.approx(1.0, abs=1e-5), context
-    return len(contexts[::every]) * len(outcomes)
-
-
-WORDS = st.sampled_from(["a", "b", "c", "dd"])
-SENTENCES = st.lists(st.lists(WORDS, min_size=1, max_size=6), min_size=1, max_size=8)
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(SENTENCES, st.integers(2, 4), st.integers(1, 5))
-def test_small_corpora(sentences: list[list[str]], order: int, vocabulary: int):
-    assert check_against_reference(sentences, order, vocabulary, (0,) * order) > 0
-
-
-@pytest.mark.parametrize(
-    ("order", "vocabulary", "prune"),
-    [
-        (2, 99, (0, 0)),
-        (3, 99, (0, 0, 0)),
-        (3, 12, (0, 0, 1)),
-        (4, 9, (0, 0, 1, 2)),
-        (5, 7, (0,) * 5),
-    ],
-)
-def test_a_corpus_with_discounts_of_its_own(order: int, vocabulary: int, prune: tuple[int, ...]):
-    # Zipf-like words that follow each other unevenly, so that counts of one to four all occur.
-    rng = random.Random(7)
-    words = [chr(97 + i) * 2 for i in range(16)]
-    weights = [1 / (i + 1) for i in range(16)]
-    sentences = []
-    for _ in range(150):
-        sentence = rng.choices(words, weights, k=rng.randint(1, 9))
-        sentences.append([w for pair in itertools.pairwise(sentence) for w in pair])
-    sentences = [s for s in sentences if s]
-    bigrams = Counter(g for s in sentences for g in itertools.pairwise(["<s>", *s, "</s>"]))
-    assert reference_discounts(list(bigrams.values())) != FALLBACK_DISCOUNTS
-    assert (
-        check_against_reference(
-            sentences, order, vocabulary, prune, every=1 if order == 2 else 3 * order
-        )
-        > 200
-    )
-
-
-def test_discounts_of_known_counts_of_counts():
-    counts = np.repeat([1, 2, 3, 4, 9], [40, 20, 10, 5, 3])
-    y = 40 / (40 + 2 * 20)
-    expected = (1 - 2 * y * 20 / 40, 2 - 3 * y * 10 / 20, 3 - 4 * y * 5 / 10)
-    assert discounts_of(counts) == pytest.approx(expected)
-    assert discounts_of(np.repeat([1, 2, 3], [40, 20, 10]))[2] == 3  # nothing occurs four times
-    assert discounts_of(np.repeat([1, 2, 4], 9)) == FALLBACK_DISCOUNTS  # nor three times
-    assert discounts_of(np.array([], dtype=int)) == FALLBACK_DISCOUNTS
 
 
 def test_normalized_lines():
@@ -285,3 +139,202 @@ def test_mistakes_are_named(tmp_path: Path, model: str):
         perplexity(table(TEXTS), Perplexity(model=str(broken)))
     with pytest.raises(ValueError, match="max_perplexity 5 is not above"):
         Perplexity(model=model, max_perplexity=5, min_perplexity=9)
+
+
+# --- CCNet ---
+
+
+def ccnet_reference(line: str) -> str:
+    """cc_net/text_normalizer.py: normalize, in its order, a character at a time."""
+    line = unicodedata.normalize("NFD", line.strip().lower())
+    out = []
+    for char in line:
+        if unicodedata.category(char) == "Mn":
+            continue
+        char = "0" if unicodedata.category(char) == "Nd" else char
+        char = PUNCTUATION.get(char, char)
+        out.append("" if len(char) == 1 and (ord(char) < 32 or 127 <= ord(char) < 160) else char)
+    return "".join(out)
+
+
+def ccnet(text: str, **options) -> list[str]:
+    return sentences(pa.array([text]), Units(normalization="ccnet", **options))
+
+
+def test_ccnet_text():
+    text = " L’Été 1984 — «naïve»…\x07 Ürün\t%\n\nΣΑΣ，二０２４。"
+    assert ccnet(text) == ['l\'ete 0000 - "naive"... urun%\nσας,二000.']
+    assert ccnet(text, sentence="text") == ['l\'ete 0000 - "naive"... urun%σας,二000.']
+    kept = Ccnet(lower=False, strip_accents=False, zero_digits=False, map_punctuation=False)
+    assert ccnet("É１9「a」\x80", ccnet=kept) == ["É１9「a」"]
+    assert ccnet("a <s> b </s> <unk> c<s>") == ["a b c<s>"]
+    assert sentences(pa.array([None, "", " \n"]), Units(normalization="ccnet")) == ["", "", ""]
+    assert len(PUNCTUATION) == 33
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_ccnet_text_is_the_reference_s(text: str):
+    expected = [" ".join(ccnet_reference(line).split()) for line in text.split("\n")]
+    assert ccnet(text.replace("<", "")) == ["\n".join(e for e in expected if e).replace("<", "")]
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A SentencePiece model and an n-gram model over its pieces."""
+    folder = tmp_path_factory.mktemp("ccnet")
+    draw = random.Random(0)
+    words = [w for text in GOOD for w in text.lower().split()]
+    lines = [" ".join(draw.choices(words, k=9)) for _ in range(200)]
+    prefix = folder / "en.sp"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(prefix), vocab_size=40, minloglevel=2
+    )
+    tokenizer, path = f"{prefix}.model", str(folder / "en.arpa")
+    units = Units(normalization="ccnet", tokenizer=tokenizer)
+    figures = fit_perplexity([pa.array(GOOD)], path, order=5, units=units)
+    assert figures["words"] > 90
+    return tokenizer, path
+
+
+def test_pieces_are_scored_as_in_ccnet(pieces: tuple[str, str]):
+    tokenizer, path = pieces
+    processor = sentencepiece.SentencePieceProcessor(model_file=tokenizer)
+    scorer = kenlm.Model(path)
+    text = "The Old man’s boat:\n\ncame in 1984, calm."
+    config = Perplexity(
+        model=path, tokenizer=tokenizer, normalization="ccnet", max_line_perplexity=1e-9
+    )
+    log10 = length = 0
+    lines = []
+    for line in text.split("\n"):
+        if line:
+            tokenized = processor.encode_as_pieces(ccnet_reference(line))
+            score, n = scorer.score(" ".join(tokenized)), len(tokenized) + 1
+            lines.append(10 ** (-score / n))
+            log10, length = log10 + score, length + n
+    row = perplexity(table([text]), config).to_pylist()[0]
+    assert row["perplexity.value"] == pytest.approx(10 ** (-log10 / length))
+    assert row["perplexity.worst_line"] == pytest.approx(max(lines))
+    assert row["perplexity.surprising_fraction"] == 1.0
+    whole = Perplexity(model=path, tokenizer=tokenizer, normalization="ccnet", sentence="text")
+    tokenized = processor.encode_as_pieces(ccnet_reference(text))  # cc_net glues the lines
+    expected = 10 ** (-scorer.score(" ".join(tokenized)) / (len(tokenized) + 1))
+    got = perplexity(table([text]), whole)["perplexity.value"].to_pylist()
+    assert got == [pytest.approx(expected)]
+
+
+def test_surprising_lines(model: str):
+    texts = ["The old man walked to the sea.\nzz qq vv kk ww\nzz", "zz", "", None]
+    config = Perplexity(
+        model=model, max_perplexity=1e9, max_line_perplexity=30.0, max_surprising_fraction=0.3
+    )
+    rows = perplexity(table(texts), config).to_pylist()
+    plain, odd = "the old man walked to the sea", "zz qq vv kk ww"
+    share = len(odd) / (len(plain) + len(odd))
+    assert rows[0]["perplexity.surprising_fraction"] == pytest.approx(share)
+    assert (rows[0]["rule"], rows[0]["threshold"]) == ("surprising_lines", 0.3)
+    assert rows[0]["perplexity.worst_line"] > 30
+    assert (rows[1]["rule"], rows[1]["perplexity.surprising_fraction"]) == (None, 0.0)
+    assert rows[1]["perplexity.worst_line"] is None
+    assert [row["rule"] for row in rows[2:]] == ["high_perplexity"] * 2
+
+
+# --- models and cut-offs by language ---
+
+
+def labelled(rows: list[tuple[str | None, str | None]]) -> pa.Table:
+    docs = table([text for text, _ in rows])
+    return docs.append_column("language.label", pa.array([name for _, name in rows], pa.string()))
+
+
+def test_cutoffs_by_language(model: str, tmp_path: Path):
+    path = str(tmp_path / "cutoffs.json")
+    scores = [float(i) for i in range(101)]
+    both = cutoffs_of("perplexity.value", [*scores, 7.0, None], ["en"] * 101 + ["de", "de"])
+    write_cutoffs(both, path)
+    loaded = load_cutoffs(path, "perplexity.value")
+    assert loaded == both
+    assert loaded.n == {"*": 102, "en": 101, "de": 1}
+    assert [loaded.at(f, "en") for f in (0, 0.3, 0.605, 1)] == pytest.approx([0, 30, 60.5, 100])
+    assert loaded.at(0.3, "fr") is None
+    with pytest.raises(ValueError, match=r"cut-offs of perplexity.value, and quality"):
+        load_cutoffs(path, "quality.score")
+    with pytest.raises(ValueError, match="no document of the sample has a score"):
+        cutoffs_of("x", [None])
+    for text in ("[]", "{", '{"signal": "s", "n": {}, "quantiles": {"*": [1]}}'):
+        (tmp_path / "bad.json").write_text(text)
+        load_cutoffs.cache_clear()
+        with pytest.raises(ValueError, match="not a file of cut-offs"):
+            load_cutoffs(str(tmp_path / "bad.json"), "s")
+
+
+def test_head_middle_and_tail(model: str, tmp_path: Path):
+    path = str(tmp_path / "cutoffs.json")
+    plain = "The old man walked to the sea."
+    middle, odd = "The old man walked to the zebra crossing.", "xqv zzkw bnnt plorf gnarz"
+    loose = Perplexity(model=model, max_perplexity=1e9)
+    values = perplexity(table([plain, middle, odd]), loose)["perplexity.value"].to_pylist()
+    assert values == sorted(values)
+    cuts = [(a + b) / 2 for a, b in itertools.pairwise(values)]
+    # 30% of the sample lie below the first cut, 60% below the second
+    sample = [0.0] * 300 + [cuts[0]] * 1 + [cuts[0] + 1e-6] * 299 + [cuts[1]] + [1e9] * 400
+    write_cutoffs(cutoffs_of("perplexity.value", sample, ["en"] * len(sample)), path)
+    docs = labelled(
+        [(plain, "en"), (middle, "en"), (odd, "en"), (plain, "fr"), ("", None), ("!", "en")]
+    )
+    config = Perplexity(model=model, cutoffs=path)
+    rows = perplexity(docs, config).to_pylist()
+    buckets = [row["perplexity.bucket"] for row in rows]
+    assert buckets == ["head", "middle", "tail", "all", "all", None]
+    assert [row["rule"] for row in rows] == [
+        None,
+        None,
+        "unwanted_bucket",
+        "no_language_model",
+        "no_language_model",
+        "unwanted_bucket",
+    ]
+    assert (rows[2]["value"], rows[2]["threshold"]) == (values[2], pytest.approx(cuts[1], abs=1e-3))
+    rows = perplexity(docs, Perplexity(model=model, cutoffs=path, keep=("tail", "all"))).to_pylist()
+    assert [row["rule"] for row in rows[:5]] == ["unwanted_bucket"] * 2 + [None] * 3
+    assert rows[0]["threshold"] == pytest.approx(cuts[1], abs=1e-3)
+    for cut in range(docs.num_rows + 1):
+        parts = [docs.slice(0, cut), docs.slice(cut)]
+        done = [perplexity(part.combine_chunks(), config) for part in parts]
+        assert pa.concat_tables(done).to_pylist() == perplexity(docs, config).to_pylist()
+
+
+def test_a_model_for_each_language(model: str, tmp_path: Path):
+    german = str(tmp_path / "de.arpa")
+    fit_perplexity([pa.array(["Der alte Mann ging zum Meer."] * 5)], german)
+    config = Perplexity(model={"en": model, "de": german}, max_perplexity=30)
+    text = "Der alte Mann ging zum Meer."
+    rows = perplexity(labelled([(text, "de"), (text, "en"), (text, "fr")]), config).to_pylist()
+    assert [row["rule"] for row in rows] == [None, "high_perplexity", "high_perplexity"]
+    assert rows[2]["perplexity.value"] is None
+    with pytest.raises(ValueError, match="before this one"):
+        perplexity(table([text]), config)
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000_000, "\0 a" * 1000, "́" * 100_000, "<s> " * 9000])
+@pytest.mark.parametrize("normalization", ["words", "ccnet"])
+def test_hostile_texts_have_signals(model: str, text: str, normalization: str):
+    config = Perplexity(model=model, normalization=normalization, prefix_chars=20_000_000)
+    value = perplexity(table([text]), config)["perplexity.value"].to_pylist()[0]
+    assert value is None or 1 < value <= 1e300
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cutoffs": "c.json", "max_perplexity": 9.0}, "exclude each other"),
+        ({"percentiles": (60.0, 30.0)}, "two of 0..100, rising"),
+        ({"keep": ()}, "keep is empty"),
+        ({"max_surprising_fraction": 0.1}, "needs max_line_perplexity"),
+        ({"prefix_chars": 0}, "have to be 1 or more"),
+    ],
+)
+def test_config_mistakes(change: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        Perplexity(model="m", **change)
