@@ -1,10 +1,12 @@
 """The quality and repetition rules of Gopher (Rae et al. 2021, arXiv 2112.11446, section A.1.1 and
 table A1), with datatrove 0.10.1's reading of them where the paper leaves it open.
 
-Fractions of words are fractions of all tokens, punctuation included, and stop words are counted at
-each occurrence, in lower case only. What a token is: `gopher_words.tokens`. The rules were made for
+Fractions of words are fractions of all tokens, punctuation included. The paper says words; but the
+thresholds were applied with these denominators wherever datatrove was (FineWeb), and a decision
+that can be checked against another tool is worth more than a reading that nobody runs. Stop words
+are counted once each, in lower case only. What a token is: `spans.split`. The rules were made for
 English: a text in Chinese has words of one character, and no stop words.
-Speed on English books, one core: quality 70 MB/s, repetition 50 MB/s.
+Speed on web pages, one core, after the split: quality 200 MB/s, repetition 83 MB/s.
 """
 
 from dataclasses import dataclass, fields
@@ -12,10 +14,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pyarrow as pa
 
-from filters.gopher_repeats import DUPLICATE, TOP, chars_of, ngram_counts, segment_counts
-from filters.gopher_words import ALPHA, SYMBOL, line_counts, tokens
+from filters.gopher_repeats import DUPLICATE, TOP, ngram_counts, segment_counts
+from filters.gopher_words import symbol_counts, token_counts
 from filters.kernels import character_tables, text_buffers
-from filters.rules import Bound, mark, with_signals
+from filters.rules import Bound, mark, quotient, with_signals
+from filters.spans import Spans, spans_of, split
+from filters.tokens import KIND
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
@@ -117,65 +121,57 @@ def gopher_repetition(docs: pa.Table, config: GopherRepetition) -> pa.Table:
 
 
 def measure_quality(
-    texts: pa.ChunkedArray, stop_words: tuple[str, ...] = STOP_WORDS
+    texts: pa.ChunkedArray, stop_words: tuple[str, ...] = STOP_WORDS, spans: Spans | None = None
 ) -> dict[str, pa.Array]:
     """Columns n_words and n_stop_words (int64) and six quotients (float64). All are null for a null
-    text, and a quotient where there are no words, or no lines, to divide by."""
-    data, offsets = text_buffers(texts)
-    words = tokens(data, offsets)
-    lines = line_counts(data, offsets, character_tables()[0])
-    n_lines, n_bullet_lines, n_ellipsis_lines, n_hashes, n_ellipses = lines.T
-    is_word = words.token_kind != SYMBOL
-    ends = words.token_offsets
-    n_tokens = np.diff(ends)
-    n_words = _sums(is_word, ends)
-    n_chars = _sums(np.where(is_word, words.token_chars, 0), ends)
-    n_alpha = _sums(words.token_kind == ALPHA, ends)
-    n_stop_words = _sums(np.isin(words.token_hash, _hashes_of(stop_words)), ends)
+    text, and a quotient where there are no words, or no lines, to divide by. `spans`: of the texts,
+    if their tokens are to be others than ours."""
+    spans = spans or spans_of(texts)
+    kind = spans.token_kind & KIND
+    words = spans.token_hash, spans.token_chars, kind, _hashes_of(stop_words)
+    n_words, n_chars, n_alpha, n_stop_words = token_counts(
+        spans.token_first, spans.token_last, *words
+    ).T
+    n_tokens = spans.token_last - spans.token_first
+    n_lines = spans.line_last - spans.line_first
+    n_bullet_lines, n_ellipsis_lines, n_hashes, n_ellipses = symbol_counts(
+        *spans[:2], spans.line_first, spans.line_last, spans.line_start, spans.line_end,
+        character_tables()[0],
+    ).T  # fmt: skip
     absent = _absent(texts)
     return {
         "n_words": pa.array(n_words, mask=absent),
-        "mean_word_length": _quotient(n_chars, n_words, absent),
-        "hash_to_word_ratio": _quotient(n_hashes, n_tokens, absent),
-        "ellipsis_to_word_ratio": _quotient(n_ellipses, n_tokens, absent),
-        "bullet_line_fraction": _quotient(n_bullet_lines, n_lines, absent),
-        "ellipsis_line_fraction": _quotient(n_ellipsis_lines, n_lines, absent),
-        "alpha_word_fraction": _quotient(n_alpha, n_tokens, absent),
+        "mean_word_length": quotient(n_chars, n_words, absent),
+        "hash_to_word_ratio": quotient(n_hashes, n_tokens, absent),
+        "ellipsis_to_word_ratio": quotient(n_ellipses, n_tokens, absent),
+        "bullet_line_fraction": quotient(n_bullet_lines, n_lines, absent),
+        "ellipsis_line_fraction": quotient(n_ellipsis_lines, n_lines, absent),
+        "alpha_word_fraction": quotient(n_alpha, n_tokens, absent),
         "n_stop_words": pa.array(n_stop_words, mask=absent),
     }
 
 
-def measure_repetition(texts: pa.ChunkedArray) -> dict[str, pa.Array]:
+def measure_repetition(texts: pa.ChunkedArray, spans: Spans | None = None) -> dict[str, pa.Array]:
     """The 13 float64 columns of `GopherRepetition`, null for a null text. An empty text repeats
-    nothing: 0."""
-    data, offsets = text_buffers(texts)
-    words = tokens(data, offsets)
-    n_chars = np.maximum(chars_of(data, offsets), 1)
-    segments = segment_counts(data, offsets, character_tables()[0])
+    nothing: 0. `spans`: as in `measure_quality`."""
+    spans = spans or spans_of(texts)
+    n_chars = np.maximum(spans.n_chars, 1)
+    segments = segment_counts(
+        *spans[:2], spans.line_first, spans.line_last, spans.line_start, spans.line_end,
+        spans.line_chars, spans.line_hash, character_tables()[0],
+    )  # fmt: skip
     n_lines, dup_lines, line_chars, n_paragraphs, dup_paragraphs, paragraph_chars = segments.T
-    ngrams = ngram_counts(words.token_hash, words.token_chars, words.token_offsets)
+    ngrams = ngram_counts(spans.token_hash, spans.token_chars, spans.token_first, spans.token_last)
     names = [f"top_{n}_gram_char_fraction" for n in TOP]
     names += [f"dup_{n}_gram_char_fraction" for n in DUPLICATE]
     absent = _absent(texts)
     return {
-        "dup_line_fraction": _quotient(dup_lines, n_lines, absent),
-        "dup_paragraph_fraction": _quotient(dup_paragraphs, n_paragraphs, absent),
-        "dup_line_char_fraction": _quotient(line_chars, n_chars, absent),
-        "dup_paragraph_char_fraction": _quotient(paragraph_chars, n_chars, absent),
-        **{name: _quotient(ngrams[:, i], n_chars, absent) for i, name in enumerate(names)},
+        "dup_line_fraction": quotient(dup_lines, n_lines, absent),
+        "dup_paragraph_fraction": quotient(dup_paragraphs, n_paragraphs, absent),
+        "dup_line_char_fraction": quotient(line_chars, n_chars, absent),
+        "dup_paragraph_char_fraction": quotient(paragraph_chars, n_chars, absent),
+        **{name: quotient(ngrams[:, i], n_chars, absent) for i, name in enumerate(names)},
     }
-
-
-def _sums(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The sum of each document's values."""
-    running = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(values, out=running[1:])
-    return running[ends[1:]] - running[ends[:-1]]
-
-
-def _quotient(numerator: np.ndarray, denominator: np.ndarray, absent: np.ndarray) -> pa.Array:
-    empty = absent | (denominator == 0)
-    return pa.array(numerator / np.where(empty, 1, denominator), mask=empty)
 
 
 def _absent(texts: pa.ChunkedArray) -> np.ndarray:
@@ -183,11 +179,13 @@ def _absent(texts: pa.ChunkedArray) -> np.ndarray:
 
 
 def _hashes_of(stop_words: tuple[str, ...]) -> np.ndarray:
-    words = tokens(*text_buffers(pa.array(stop_words, pa.string())))
-    for word, n_tokens in zip(stop_words, np.diff(words.token_offsets), strict=True):
+    if len(stop_words) > 64:
+        raise ValueError(f"stop_words: {len(stop_words)} words; 64 at most")
+    words = split(*text_buffers(pa.array(stop_words, pa.string())))
+    for word, n_tokens in zip(stop_words, words.token_last - words.token_first, strict=True):
         if n_tokens != 1:
             raise ValueError(f"stop_words: {word!r} is {n_tokens} tokens; give single words")
-    return words.token_hash
+    return np.unique(words.token_hash)
 
 
 def _check_fractions(config: GopherQuality | GopherRepetition) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from filters.kernels import SPACE, decode, hash_bytes, mix, slot_of, table_size
+from filters.spans import rstrip
 
 TOP = (2, 3, 4)  # the sizes of which the most frequent n-gram is measured
 DUPLICATE = (5, 6, 7, 8, 9, 10)  # the sizes of which the repeats are measured
@@ -28,82 +29,95 @@ def count_chars(data: np.ndarray, start: int, end: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def chars_of(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """int64[documents]: the length of each text in characters."""
-    n_chars = np.zeros(len(offsets) - 1, np.int64)
-    for d in range(len(n_chars)):
-        n_chars[d] = count_chars(data, offsets[d], offsets[d + 1])
-    return n_chars
-
-
-@njit(cache=True, nogil=True)
-def _strip(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> tuple[int, int]:
-    """As str.strip."""
-    while start < end:
-        code, width = decode(data, start, end)
-        if classes[code] != SPACE:
-            break
-        start += width
-    while start < end:
-        at = end - 1
-        while at > start and (data[at] & 0xC0) == 0x80:
-            at -= 1
-        if classes[decode(data, at, end)[0]] != SPACE:
-            break
-        end = at
-    return start, end
-
-
-@njit(cache=True, nogil=True)
-def _newlines(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
-    """(end, line ends) of the run of line ends that starts at data[at]; CRLF is one, as is CR."""
-    n = 0
-    while at < end and data[at] in (0x0A, 0x0D):
-        n += data[at] == 0x0A or at + 1 == end or data[at + 1] != 0x0A
-        at += 1
-    return at, n
-
-
-@njit(cache=True, nogil=True)
-def _duplicates(data: np.ndarray, start: int, end: int, least: int) -> tuple[int, int, int]:
-    """(segments, repeats of an earlier one, their characters), cut at `least` or more line ends."""
-    most = 1
-    for at in range(start, end):
-        most += data[at] in (0x0A, 0x0D)
-    keys = np.zeros(table_size(most), np.uint64)
-    n = n_repeats = n_chars = 0
-    first = at = start
-    while True:
-        while at < end and data[at] not in (0x0A, 0x0D):
-            at += 1
-        stop = at
-        at, n_ends = _newlines(data, at, end)
-        if stop < end and n_ends < least:
-            continue
-        n += 1
-        key = max(hash_bytes(data, first, stop, np.uint64(0)), np.uint64(1))
+def repeats(hashes: np.ndarray, chars: np.ndarray) -> tuple[int, int]:
+    """(repeats of an earlier one, their characters) among segments with these hashes."""
+    keys = np.zeros(table_size(len(hashes)), np.uint64)
+    n_repeats = n_chars = 0
+    for i in range(len(hashes)):
+        key = max(hashes[i], np.uint64(1))
         slot = slot_of(keys, key)
         if keys[slot] == key:
             n_repeats += 1
-            n_chars += count_chars(data, first, stop)
+            n_chars += chars[i]
         keys[slot] = key
-        if stop == end:
-            return n, n_repeats, n_chars
-        first = at
+    return n_repeats, n_chars
 
 
 @njit(cache=True, nogil=True)
-def segment_counts(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """int64[documents, 6]: (n, repeats, characters in repeats) of lines, cut at runs of line ends,
-    and of paragraphs, cut at two line ends or more in the stripped text. A text that starts or ends
-    with a line end has an empty line there, as re.split gives it. Unlike datatrove, which knows \\n
-    alone, CRLF is a line end: else every empty line of such a text would be a repeated line."""
+def is_blank(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> bool:
+    while start < end:
+        code, width = decode(data, start, end)
+        if classes[code] != SPACE:
+            return False
+        start += width
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _paragraph_counts(
+    data: np.ndarray, base: int, starts: np.ndarray, ends: np.ndarray, classes: np.ndarray
+) -> tuple[int, int, int]:
+    """(n, repeats, characters in repeats) of the paragraphs of a document at `base` whose lines lie
+    at starts to ends: cut at empty lines in the text without the white space around it."""
+    first, last = 0, len(starts)
+    while first < last and is_blank(data, base + starts[first], base + ends[first], classes):
+        first += 1
+    while last > first and is_blank(data, base + starts[last - 1], base + ends[last - 1], classes):
+        last -= 1
+    if first == last:
+        return 1, 0, 0
+    hashes = np.empty(last - first, np.uint64)
+    chars = np.zeros(last - first, np.int64)
+    n = 0
+    open_at = base + starts[first]
+    while classes[decode(data, open_at, base + ends[first])[0]] == SPACE:
+        open_at += decode(data, open_at, base + ends[first])[1]
+    for i in range(first + 1, last + 1):
+        if i < last and starts[i] != ends[i]:
+            if open_at < 0:
+                open_at = base + starts[i]
+            continue
+        if open_at >= 0:
+            stop = base + ends[i - 1]
+            if i == last:
+                stop = rstrip(data, open_at, stop, classes)
+            hashes[n] = hash_bytes(data, open_at, stop, np.uint64(0))
+            chars[n] = count_chars(data, open_at, stop)
+            n += 1
+        open_at = -1
+    return n, *repeats(hashes[:n], chars[:n])
+
+
+@njit(cache=True, nogil=True)
+def segment_counts(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    line_first: np.ndarray,
+    line_last: np.ndarray,
+    line_start: np.ndarray,
+    line_end: np.ndarray,
+    line_chars: np.ndarray,
+    line_hash: np.ndarray,
+    classes: np.ndarray,
+) -> np.ndarray:
+    """int64[documents, 6]: (n, repeats, characters in repeats) of the lines that are not empty, and
+    of paragraphs. A text that starts or ends with a line end has an empty line there, as re.split
+    gives it. Unlike datatrove, which knows \\n alone, any line end of str.splitlines ends a line:
+    else with CRLF every empty line would be a repeated one."""
     counts = np.zeros((len(offsets) - 1, 6), np.int64)
     for d in range(len(counts)):
-        start, end = offsets[d], offsets[d + 1]
-        counts[d, 0], counts[d, 1], counts[d, 2] = _duplicates(data, start, end, 1)
-        start, end = _strip(data, start, end, classes)
-        counts[d, 3], counts[d, 4], counts[d, 5] = _duplicates(data, start, end, 2)
+        first, last = line_first[d], line_last[d]
+        starts, ends = line_start[first:last], line_end[first:last]
+        full = np.flatnonzero(ends > starts)
+        n_repeats, n_chars = repeats(line_hash[first:last][full], line_chars[first:last][full])
+        n_empty = 0
+        if last > first:
+            n_empty += starts[0] == ends[0]
+            n_empty += ends[-1] < offsets[d + 1] - offsets[d]
+        counts[d, 0] = max(len(full) + n_empty, 1)
+        counts[d, 1], counts[d, 2] = n_repeats + (n_empty == 2), n_chars
+        paragraphs = _paragraph_counts(data, offsets[d], starts, ends, classes)
+        counts[d, 3], counts[d, 4], counts[d, 5] = paragraphs
     return counts
 
 
@@ -138,10 +152,10 @@ def _repeat_chars(slots: np.ndarray, n_slots: int, chars: np.ndarray, n: int) ->
 @njit(cache=True, nogil=True)
 def _ngram_counts(hashes: np.ndarray, chars: np.ndarray, out: np.ndarray) -> None:
     """One document's row of `ngram_counts`."""
-    grams = (
-        hashes.copy()
-    )  # of the n-gram that starts at each token, kept up only where it may repeat
-    slots = np.zeros(len(hashes), np.int64)  # its place in the table; -1: it cannot repeat
+    # Of the n-gram that starts at each token, kept up only where it may repeat; and its place in
+    # the table, -1 where it cannot.
+    grams = hashes.copy()
+    slots = np.zeros(len(hashes), np.int64)
     for n in range(2, min(DUPLICATE[-1], len(hashes)) + 1):
         n_alive = 0
         for at in range(len(slots) - 1):
@@ -167,12 +181,12 @@ def _ngram_counts(hashes: np.ndarray, chars: np.ndarray, out: np.ndarray) -> Non
 
 @njit(cache=True, nogil=True)
 def ngram_counts(
-    token_hash: np.ndarray, token_chars: np.ndarray, token_offsets: np.ndarray
+    token_hash: np.ndarray, token_chars: np.ndarray, token_first: np.ndarray, token_last: np.ndarray
 ) -> np.ndarray:
     """int64[documents, 9]: the characters in the most frequent 2-, 3- and 4-gram of tokens, and in
     repeated 5- to 10-grams. 0 for a document of fewer than n tokens."""
-    out = np.zeros((len(token_offsets) - 1, len(TOP) + len(DUPLICATE)), np.int64)
+    out = np.zeros((len(token_first), len(TOP) + len(DUPLICATE)), np.int64)
     for d in range(len(out)):
-        start, end = token_offsets[d], token_offsets[d + 1]
+        start, end = token_first[d], token_last[d]
         _ngram_counts(token_hash[start:end], token_chars[start:end], out[d])
     return out

@@ -38,6 +38,12 @@ def with_signals(
     return docs
 
 
+def quotient(numerator: np.ndarray, denominator: np.ndarray, absent: np.ndarray) -> pa.Array:
+    """float64, null where a row is absent or there is nothing to divide by."""
+    empty = absent | (denominator == 0)
+    return pa.array(numerator / np.where(empty, 1, denominator), mask=empty)
+
+
 def mark(docs: pa.Table, bounds: list[Bound]) -> pa.Table:
     """Sets rule, value and threshold of rows that fail a bound and had no rule yet; adds every
     failed rule to `failed`."""
