@@ -58,6 +58,20 @@ def test_it_is_what_it_is_defined_to_be(impl, lengths, heads, dim):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
+def test_window_and_prefix_in_the_reference():
+    """Which values reach token 4 of a document of 6, by the gradient."""
+    q, k, v, cu_seqlens = inputs([2, 6])
+
+    def seen(**options):
+        out = attention(q, k, v, cu_seqlens, **options)
+        return (torch.autograd.grad(out[4].sum(), v)[0].abs().sum((1, 2)) > 0).tolist()
+
+    assert seen() == [False, False, True, True, True, False, False, False]
+    assert seen(window=2) == [False, False, False, True, True, False, False, False]
+    prefix = torch.tensor([1, 4], dtype=torch.int32)
+    assert seen(prefix=prefix) == [False, False, True, True, True, True, False, False]
+
+
 @pytest.mark.parametrize("impl", ["reference", "sdpa"])
 def test_other_documents_and_the_future_have_no_influence(impl):
     q, k, v, cu_seqlens = inputs([3, 4, 2])
@@ -90,8 +104,18 @@ def test_wrong_cu_seqlens(cu_seqlens, message):
 
 def test_wrong_shapes_types_and_implementations():
     q, k, v, cu_seqlens = inputs([6])
-    with pytest.raises(ValueError, match=r"no implementation 'triton'; use one of \('reference'"):
-        attention(q, k, v, cu_seqlens, "triton")
+    with pytest.raises(ValueError, match=r"no implementation 'fast'; use one of \('reference'"):
+        attention(q, k, v, cu_seqlens, "fast")
+    for impl in ("flex", "varlen"):
+        with pytest.raises(ValueError, match=f"{impl} needs a CUDA device"):
+            attention(q, k, v, cu_seqlens, impl)
+    with pytest.raises(ValueError, match="sdpa knows no window and no prefix"):
+        attention(q, k, v, cu_seqlens, "sdpa", window=2)
+    with pytest.raises(ValueError, match=r"prefix\[0\] is 7, not within 0..6"):
+        attention(q, k, v, cu_seqlens, prefix=torch.tensor([7], dtype=torch.int32))
+    with pytest.raises(ValueError, match="a window and a prefix"):
+        prefix = torch.tensor([1], dtype=torch.int32)
+        attention(q, k, v, cu_seqlens, window=2, prefix=prefix)
     with pytest.raises(ValueError, match="want int32"):
         attention(q, k, v, cu_seqlens.long())
     with pytest.raises(ValueError, match="H % G == 0"):

@@ -90,7 +90,7 @@ class Train:
     """Gradients are scaled down to this norm."""
     seed: int = 0
     """Of the first weights and of the order of the rows."""
-    attention: Literal["reference", "sdpa"] = "sdpa"
+    attention: Literal["reference", "sdpa", "triton", "flex", "varlen"] = "sdpa"
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: products in bfloat16 by autocast; weights, sums and the optimizer stay in float32."""

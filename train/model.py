@@ -9,11 +9,13 @@ Shapes: T tokens (all rows of a batch, one after the other), C model dimension, 
 key/value heads, D head dimension, V vocabulary, n tokens of a chunk.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.attention import Implementation, attention
+from train.attention import Implementation, attention, make_plan
 from train.config import Model
 
 CHUNK_TOKENS = 1024
@@ -24,7 +26,7 @@ INIT_STD = 0.02
 class Transformer(nn.Module):
     def __init__(self, config: Model, seed: int = 0, impl: Implementation = "sdpa") -> None:
         super().__init__()
-        self.config = config
+        self.config, self.impl = config, impl
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         self.blocks = nn.ModuleList(Block(config, impl) for _ in range(config.n_layers))
         self.norm = nn.RMSNorm(config.dim, eps=config.norm_eps)
@@ -38,9 +40,10 @@ class Transformer(nn.Module):
     ) -> torch.Tensor:
         """The last hidden states, normed, [T, C]."""
         rotation = rotary_angles(positions_T, self.config.head_dim, self.config.rope_theta)
+        plan = make_plan(cu_seqlens, len(tokens_T), self.impl)
         x_TC = self.embedding(tokens_T)
         for block in self.blocks:
-            x_TC = block(x_TC, rotation, cu_seqlens)
+            x_TC = block(x_TC, rotation, cu_seqlens, plan)
         return self.norm(x_TC)
 
     def loss_sum(
@@ -81,6 +84,7 @@ class Block(nn.Module):
         x_TC: torch.Tensor,
         rotation: tuple[torch.Tensor, torch.Tensor],
         cu_seqlens: torch.Tensor,
+        plan: Any,
     ) -> torch.Tensor:
         h_TC = self.attention_norm(x_TC)
         q_THD = self.query(h_TC).unflatten(-1, (self.config.n_heads, self.config.head_dim))
@@ -91,7 +95,7 @@ class Block(nn.Module):
             q_THD, k_TGD = self.query_norm(q_THD.to(wide)), self.key_norm(k_TGD.to(wide))
         q_THD, k_TGD = rotate(q_THD, rotation), rotate(k_TGD, rotation)
         a_THD = attention(
-            q_THD.to(v_TGD.dtype), k_TGD.to(v_TGD.dtype), v_TGD, cu_seqlens, self.impl
+            q_THD.to(v_TGD.dtype), k_TGD.to(v_TGD.dtype), v_TGD, cu_seqlens, self.impl, plan=plan
         )
         x_TC = x_TC + self.attention_out(a_THD.flatten(-2))
         h_TC = self.mlp_norm(x_TC)
