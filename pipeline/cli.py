@@ -154,8 +154,15 @@ def _dedup(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _decontaminate(args: argparse.Namespace) -> dict[str, Any]:
-    steps = [{"use": "decontaminate", "against": args.against, "n": args.n}]
+    keys = ("against", "mode", "n", "question", "answer", "background")
+    keys += ("ignore_numbers", "min_matched_ngrams", "min_item_fraction")
+    steps = [{"use": "decontaminate", **_given(args, keys)}]
     return _execute(_single(args.paths, steps), args.out, args)
+
+
+def _given(args: argparse.Namespace, keys: tuple[str, ...]) -> dict[str, Any]:
+    """What the user gave of a step's keys; the others keep their defaults."""
+    return {key: value for key in keys if (value := getattr(args, key)) is not None}
 
 
 def _scrub(args: argparse.Namespace) -> dict[str, Any]:
@@ -306,9 +313,23 @@ def _parser() -> argparse.ArgumentParser:
         "decontaminate out/unique --against 'testsets/*.jsonl' --out out/clean",
     )
     sub.add_argument("--against", nargs="+", required=True, metavar="PATHS")
+    sub.add_argument("--n", type=int, metavar="N", help="words of an n-gram (default 13)")
     sub.add_argument(
-        "--n", type=int, default=13, metavar="N", help="words of an n-gram (default 13)"
+        "--mode",
+        choices=["mark", "cut", "report"],
+        help="remove such documents (default), cut the items out of them, or only report",
     )
+    for name, text in (("question", "questions"), ("answer", "answers")):
+        text = f"fields of the test sets that are {text}"
+        sub.add_argument(f"--{name}", nargs="+", metavar="FIELD", help=text)
+    text = "files with a column text; what is common there does not count"
+    sub.add_argument("--background", nargs="+", metavar="PATHS", help=text)
+    text = "any number is like any other"
+    sub.add_argument("--ignore-numbers", action="store_const", const=True, help=text)
+    text = "of a document in the test sets, from which it is removed (default 1)"
+    sub.add_argument("--min-matched-ngrams", type=int, metavar="N", help=text)
+    text = "of an item's words in a document, from which it is removed (default 0)"
+    sub.add_argument("--min-item-fraction", type=float, metavar="X", help=text)
     add_single("scrub", _scrub, "replace PII by tags", "scrub out/clean --out out/scrubbed")
     sub = add_single(
         "tokenizer",

@@ -200,7 +200,7 @@ def drop_stale(root: str, current: dict[str, list[dict[str, Any]]]) -> None:
         for record in records
         for file in record["files"].values()
     }
-    folders = ["documents", "removed", "errors"]
+    folders = ["documents", "removed", "errors", "contamination"]
     for stage, records in current.items():
         keep |= {f"_parts/{stage}/{record['key']}.json" for record in records}
         folders += [f"work/{stage}", f"_parts/{stage}", *filter(None, [FOLDERS.get(stage)])]

@@ -49,9 +49,22 @@ ERROR = pa.schema(
     ]
 )
 
+# What of the test sets is in which document, as the filter stage met it.
+CONTAMINATION = pa.schema(
+    [
+        pa.field("item", pa.string()),  # <file name of the test set>/<number, from 0>
+        pa.field("id", pa.string()),  # of the document
+        pa.field("source", pa.string()),
+        pa.field("item_fraction", pa.float64()),  # of the item's words, found in the document
+        pa.field("answer", pa.bool_()),  # the answer was found too, by n-grams or next to them
+        pa.field("document_fraction", pa.float64()),  # of its words, shared with any item
+        pa.field("rule", pa.string()),  # that removed the document; null: it went on
+    ]
+)
+
 # Records that no reader could make a text of, though nothing is wrong with their shard: they are
 # errors, and do not count against max_error_fraction.
-EXPECTED_ERRORS = frozenset({"pdf_only"})
+EXPECTED_ERRORS = frozenset({"pdf_only", "ps_only", "html_only", "docx_only"})
 HEAD_BYTES = 4096  # of a bad record, kept in errors/
 
 # What one exchange between documents says of a document that has to go or to be cut.

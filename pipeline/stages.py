@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from pipeline import tasks
 from pipeline.config import ConfigError, Run, resolved
+from pipeline.contamination import summarize
 from pipeline.dedup_stages import deduplicate
 from pipeline.executor import Cluster, make_task
 from pipeline.ledger import (
@@ -81,6 +82,8 @@ def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None)
         "stages": state.counts,
         "corpus_digest": corpus,
     }
+    if "filter" in state.records and (found := summarize(state)):
+        manifest["contamination"] = found
     if not until or LAST.index(until) >= LAST.index("tokenizer"):
         manifest |= make_tokens(state, pieces, until)
     drop_stale(state.out, state.records)
@@ -119,9 +122,13 @@ def look_for_files(run: Run) -> list[Shard]:
     fitted = {f"models.{name}": ("", "") for name in run.models}
     for name, source in run.sources.items():
         try:
-            resolve_files(source.steps, f"sources.{name}", fitted, place, nothing, copy=False)
+            steps, _ = resolve_files(
+                source.steps, f"sources.{name}", fitted, place, nothing, copy=False
+            )
         except ConfigError as error:
             mistakes += error.mistakes
+        else:
+            mistakes += prepare(steps, f"sources.{name}")
     if run.tokenizer and run.tokenizer.model and not exists(place(run.tokenizer.model)):
         mistakes.append(f"tokenizer.model: {place(run.tokenizer.model)} is not there")
     if mistakes:
@@ -276,6 +283,28 @@ def resolve_files(
         out.append(Use(use.name, config))
         identities.append([use.name, dataclasses.asdict(use.config), contents])
     return out, identities
+
+
+def prepare(steps: list[Use], where: str) -> list[str]:
+    """Loads what the steps will load: a line for each that cannot."""
+    mistakes = []
+    for i, use in enumerate(steps):
+        step = STEPS[use.name]
+        if step.prepare:
+            local: dict[str, Any] = {}
+            for key in step.files:
+                value = getattr(use.config, key)
+                if value:
+                    local[key] = _each(local_copy, value)
+            try:
+                step.prepare(dataclasses.replace(use.config, **local))
+            except ValueError as error:
+                mistakes.append(f"{where}.steps[{i}]: {error}")
+    return mistakes
+
+
+def _each(function: Callable[[str], str], value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    return function(value) if isinstance(value, str) else tuple(map(function, value))
 
 
 def digest_documents(state: State, pieces: list[Piece]) -> str:

@@ -31,7 +31,8 @@ class State:
     def stage(self, name: str, stage_tasks: list[Task]) -> list[dict[str, Any]]:
         self.records[name] = run_stage(self.cluster, self.out, name, stage_tasks)
         keep = {f["path"] for record in self.records[name] for f in record["files"].values()}
-        for folder in ("removed", "errors"):  # what this stage made of other inputs or settings
+        # What this stage made of other inputs or settings.
+        for folder in ("removed", "errors", "contamination"):
             sweep(self.out, folder, keep, prefix=f"{name}-")
         return self.records[name]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.decontaminate import Decontaminate, decontaminate
+from filters.decontaminate import Decontaminate, decontaminate, load_sets
 from filters.gopher import GopherQuality, GopherRepetition, gopher_quality, gopher_repetition
 from filters.kernels import hash_strings
 from filters.language import Language, language
@@ -28,6 +28,7 @@ class Step(NamedTuple):
     function: Callable[[pa.Table, Any], pa.Table]
     config: type
     files: tuple[str, ...] = ()  # config keys that name files: models and test sets
+    prepare: Callable[[Any], Any] | None = None  # loads them; ValueError where they are no use
 
 
 STEPS: dict[str, Step] = {
@@ -36,7 +37,7 @@ STEPS: dict[str, Step] = {
     "gopher_quality": Step(gopher_quality, GopherQuality),
     "perplexity": Step(perplexity, Perplexity, files=("model",)),
     "quality": Step(quality, Quality, files=("model",)),
-    "decontaminate": Step(decontaminate, Decontaminate, files=("against",)),
+    "decontaminate": Step(decontaminate, Decontaminate, ("against", "background"), load_sets),
     "scrub_pii": Step(scrub_pii, ScrubPii),
 }
 

@@ -31,6 +31,13 @@ def render_summary(manifest: dict[str, Any]) -> str:
                 f"  {source}: {counts['words_cut']:,} repeated words cut "
                 f"from {counts['cut']:,} documents"
             )
+    if found := manifest.get("contamination"):
+        heads = f"{'items':>9}{'found':>9}{'in documents':>14}{'kept':>9}"
+        lines += ["", f"{'test sets':<36}{heads}"]
+        for name, counts in found.items():
+            numbers = (counts[key] for key in ("items", "items_found", "documents", "kept"))
+            items, n_found, documents, kept = numbers
+            lines.append(f"  {name:<34}{items:>9,}{n_found:>9,}{documents:>14,}{kept:>9,}")
     for key in ("tokenizer", "mixture", "packing", "training"):
         lines += _section(key, manifest.get(key))
     lines += ["", f"corpus digest {manifest['corpus_digest']}"]

@@ -17,12 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.decontaminate import contamination_of
 from filters.kernels import hash_strings
 from filters.fit_perplexity import fit_perplexity
 from filters.quality import fit_quality
 from pipeline import quarantine
 from pipeline.parts import Part, read_tables
 from pipeline.schema import (
+    CONTAMINATION,
     DOCUMENT,
     EXPECTED_ERRORS,
     HEAD_BYTES,
@@ -182,6 +184,7 @@ def filter_part(
     kept_schema = pa.schema([field for field in schema if field.name not in REMOVAL.names])
     documents = part.table("documents", f"{out}/{source}", kept_schema)
     removed = part.table("removed", f"removed/{source}", schema, prefix="filter")
+    shared = part.table("contamination", f"contamination/{source}", CONTAMINATION, prefix="filter")
     for batch in _singly(read_tables(part.root, path, batch_bytes=batch_bytes)):
         tally.n_in += batch.num_rows
         tally.bytes_in += text_bytes(batch)
@@ -197,6 +200,7 @@ def filter_part(
         gone = gone.set_column(gone.column_names.index("stage"), REMOVAL.field("stage"), stage)
         documents.write(kept)
         removed.write(gone)
+        shared.write(contamination_of(table))
         tally.add_removed(gone)
         tally.kept += kept.num_rows
         tally.bytes_kept += text_bytes(kept)

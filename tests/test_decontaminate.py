@@ -6,20 +6,23 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filters.contamination import measure_contamination
 from filters.decontaminate import (
+    CANARIES,
     Decontaminate,
+    canary_config,
+    contamination_of,
     decontaminate,
-    measure_contamination,
+    load_sets,
 )
 from filters.decontaminate import testset_summary as summary_of  # pytest would collect test*
-from filters.testsets import load_testsets
+from filters.testsets import ItemFields
 
 LONG = (
     "A farmer has 17 sheep and sells all but nine of them at the spring market in town. "
@@ -64,11 +67,14 @@ def quiz(tmp_path: Path) -> str:
         lambda text: re.sub(r" (\w+)", r"\n\1", text),
         lambda text: re.sub(r"[,.?]", " --", text),
         lambda text: f"{CLEAN}\n\n> {text}\n\n{CLEAN}",
+        lambda text: text.replace("market", "mar-\nket").replace("evening", "even\u00ad\ning"),
+        lambda text: text.replace("fa", "f\u200ba").replace(" ", "\u2003"),
+        lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
     ],
 )
 def test_a_disguised_item_is_found(quiz: str, disguise: Any) -> None:
     docs = decontaminate(table([disguise(LONG), CLEAN]), Decontaminate(against=(quiz,)))
-    marked, kept = docs.drop(["text", "stage"]).to_pylist()
+    marked, kept = docs.drop_columns(["text", "stage"]).to_pylist()
     n_ngrams = n_words(LONG) - 12
     assert marked["rule"] == "test_item" and marked["failed"] == ["test_item"]
     assert (marked["value"], marked["threshold"]) == (n_ngrams, 1.0)
@@ -85,7 +91,7 @@ def test_a_changed_word_leaves_the_ngrams_that_miss_it(quiz: str) -> None:
     assert len(words) == 28  # so one 13-gram before the change and two after it
     docs = decontaminate(table([" ".join(words)]), Decontaminate(against=(quiz,)))
     assert docs["value"].to_pylist() == [3]
-    assert docs["similarity"].to_pylist() == [3 / 16]
+    assert docs["similarity"].to_pylist() == [27 / 28]
     assert docs["decontaminate.matched_fraction"].to_pylist() == [27 / 28]
 
 
@@ -110,12 +116,8 @@ def test_a_short_item_is_found_whole_and_a_tiny_one_reported(quiz: str) -> None:
     docs = decontaminate(table(values), Decontaminate(against=(quiz,)))
     assert docs["matched_id"].to_pylist() == ["quiz.jsonl/2", None, None]
     assert docs["similarity"].to_pylist() == [1.0, None, None]
-    assert summary_of((quiz,)) == {
-        "items": 4,
-        "ngrams": n_words(LONG) - 12 + n_words(OTHER) - 12 + 1,
-        "items_too_short": 1,
-        "items_without_ngrams": 0,
-        "template_ngrams": 0,
+    assert summary_of(Decontaminate(against=(quiz,))) == {
+        "quiz.jsonl": {"items": 4, "items_too_short": 1, "items_without_ngrams": 0}
     }
 
 
@@ -134,7 +136,7 @@ def test_a_template_of_many_items_does_not_count(tmp_path: Path) -> None:
     for most, rule in ((3, None), (4, "test_item")):
         config = Decontaminate(against=(path,), max_items_per_ngram=most)
         assert decontaminate(table([text]), config)["rule"].to_pylist() == [rule]
-    assert summary_of((path,), max_items_per_ngram=3)["template_ngrams"] > 0
+    assert load_sets(Decontaminate(against=(path,), max_items_per_ngram=3)).n_templates > 0
 
 
 def test_numbers_do_not_count(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_numbers_do_not_count(tmp_path: Path) -> None:
     path = write(tmp_path / "n.jsonl", [{"q": f"Sort these: {row}"}, {"q": LONG}])
     docs = decontaminate(table([f"Pages {row}", LONG]), Decontaminate(against=(path,)))
     assert docs["rule"].to_pylist() == [None, "test_item"]
-    assert summary_of((path,))["items_without_ngrams"] == 1
+    assert summary_of(Decontaminate(against=(path,)))["n.jsonl"]["items_without_ngrams"] == 1
 
 
 def test_empty_text_null_text_and_scripts_without_spaces(tmp_path: Path) -> None:
@@ -178,7 +180,7 @@ def test_formats_and_fields(tmp_path: Path) -> None:
     for path in paths:
         docs = decontaminate(table([LONG, OTHER, CLEAN]), Decontaminate(against=(path,)))
         assert docs["matched_id"].to_pylist() == [f"{Path(path).name}/0"] * 3
-        config = Decontaminate(against=(path,), fields=("q", "options"))
+        config = Decontaminate(against=(path,), question=("q", "options.text"))
         docs = decontaminate(table([LONG, OTHER, CLEAN]), config)
         assert docs["rule"].to_pylist() == ["test_item", "test_item", None]
 
@@ -190,7 +192,7 @@ def test_formats_and_fields(tmp_path: Path) -> None:
         ("a.jsonl", '["x"]\n', "a.jsonl, line 1: list; a test set has an object each line"),
         ("a.jsonl", "\n", "a.jsonl: no items in it"),
         ("a.txt", "x", "a.txt: not a test set"),
-        ("a.jsonl", '{"p": "x", "z": "y"}\n', "a.jsonl, item 0: no field 'q'; it has p, z"),
+        ("a.jsonl", '{"p": "x", "z": "y"}\n', "a.jsonl, line 1: no field 'q'; it has p, z"),
     ],
 )
 def test_a_test_set_that_cannot_be_used(
@@ -199,7 +201,7 @@ def test_a_test_set_that_cannot_be_used(
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(ValueError, match=re.escape(message)):
-        summary_of((str(path),), fields=("q",))
+        summary_of(Decontaminate(against=(str(path),), question=("q",)))
 
 
 def test_a_lone_surrogate_in_an_item_is_no_reason_to_stop(tmp_path: Path) -> None:
@@ -214,7 +216,9 @@ def test_a_lone_surrogate_in_an_item_is_no_reason_to_stop(tmp_path: Path) -> Non
         ({"against": ()}, "against is empty"),
         ({"against": ("a",), "n": 7}, "n 7 is not within 8..20"),
         ({"against": ("a",), "n": 21}, "n 21 is not within 8..20"),
-        ({"against": ("a",), "fields": ()}, "fields is empty"),
+        ({"against": ("a",), "question": ()}, "question is empty"),
+        ({"against": ("a",), "min_item_fraction": 1.5}, "min_item_fraction 1.5 is not within"),
+        ({"against": ("a",), "context_chars": -1}, "context_chars -1 is below 0"),
         ({"against": ("a",), "min_matched_ngrams": 0}, "min_matched_ngrams 0 is below 1"),
     ],
 )
@@ -225,59 +229,229 @@ def test_a_mistake_in_the_config(values: dict[str, Any], message: str) -> None:
 
 def slow_measure(
     docs: list[list[str]], items: list[list[str]], n: int, most: int
-) -> list[tuple[int, float, int, float]]:
-    """(n-grams found, fraction of words covered, best item or -1, similarity or 0)."""
-    ngrams = [
-        {tuple(i[at : at + k]) for at in range(len(i) - k + 1)}
-        if (k := min(n, len(i))) >= 8
-        else set()
-        for i in items
-    ]
+) -> list[tuple[int, float, list[int], list[float]]]:
+    """(places of n-grams, fraction of words covered, items found, fraction of each) for items that
+    are questions without an answer."""
+    ngrams = []
+    for item in items:
+        k = min(n, len(item))
+        grams = {tuple(item[at : at + k]) for at in range(len(item) - k + 1)} if k >= 8 else set()
+        ngrams.append({gram for gram in grams if 2 * len(set(gram)) > k})
     for gram in set().union(*ngrams):
         if sum(gram in grams for grams in ngrams) > most:
             for grams in ngrams:
                 grams.discard(gram)
-    lengths = {len(gram) for grams in ngrams for gram in grams}
+
+    def covered(words: list[str], grams: set[tuple[str, ...]], first: bool = False) -> set[int]:
+        seen: dict[tuple[str, ...], int] = {}
+        for at in range(len(words)):
+            for k in {len(gram) for gram in grams}:
+                gram = tuple(words[at : at + k])
+                if gram in grams and not (first and gram in seen):
+                    seen[gram] = at
+        spans = (
+            [(seen[gram], len(gram)) for gram in seen]
+            if first
+            else [
+                (at, len(gram))
+                for gram in grams
+                for at in range(len(words))
+                if tuple(words[at : at + len(gram)]) == gram
+            ]
+        )
+        return {at + i for at, length in spans for i in range(length)}
+
     rows = []
     for doc in docs:
-        found = [
-            (at, tuple(doc[at : at + k]))
-            for k in lengths
-            for at in range(len(doc) - k + 1)
-            if any(tuple(doc[at : at + k]) in grams for grams in ngrams)
+        held = {
+            gram
+            for grams in ngrams
+            for gram in grams
+            if any(tuple(doc[at : at + len(gram)]) == gram for at in range(len(doc)))
+        }
+        places = {
+            at for gram in held for at in range(len(doc)) if tuple(doc[at : at + len(gram)]) == gram
+        }
+        found = [i for i, grams in enumerate(ngrams) if grams & held]
+        fractions = [
+            len(covered(items[i], ngrams[i] & held, first=True))
+            / len(covered(items[i], ngrams[i], first=True))
+            for i in found
         ]
-        covered = {at + i for at, gram in found for i in range(len(gram))}
-        counts = [len({gram for _, gram in found} & grams) for grams in ngrams]
-        best = int(np.argmax(counts)) if found else -1
-        similarity = counts[best] / len(ngrams[best]) if found else 0.0
-        rows.append((len(found), len(covered) / max(len(doc), 1), best, similarity))
+        rows.append((len(places), len(covered(doc, held)) / max(len(doc), 1), found, fractions))
     return rows
 
 
-words = st.lists(st.sampled_from(["a", "b"]), max_size=30)
+words = st.lists(st.sampled_from("abcdefgh"), max_size=30)
 
 
-@settings(deadline=None)  # the first example compiles
-@given(
-    docs=st.lists(words, max_size=4),
-    items=st.lists(words, min_size=1, max_size=6),
-    n=st.integers(8, 13),
-    most=st.integers(1, 3),
-)
+@settings(deadline=None, max_examples=200)  # the first example compiles
+@given(data=st.data(), n=st.integers(8, 13), most=st.integers(1, 3))
 def test_against_plain_python(
-    tmp_path_factory: pytest.TempPathFactory,
-    docs: list[list[str]],
-    items: list[list[str]],
-    n: int,
-    most: int,
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, n: int, most: int
 ) -> None:
+    items = data.draw(st.lists(words, min_size=1, max_size=6))
+    # Documents are made of pieces of items, or nothing would be found.
+    piece = st.tuples(st.sampled_from(items), st.integers(0, 20), st.integers(8, 30))
+    docs = [
+        [w for item, at, k in pieces for w in [*item[at : at + k], *noise]]
+        for pieces, noise in data.draw(
+            st.lists(st.tuples(st.lists(piece, max_size=4), st.lists(st.just("x"), max_size=2)))
+        )
+    ]
     path = tmp_path_factory.mktemp("sets") / "x.jsonl"
     write(path, [{"q": " ".join(item)} for item in items])
-    sets = load_testsets((str(path),), n, None, most)
+    sets = load_sets(Decontaminate(against=(str(path),), n=n, max_items_per_ngram=most))
     found = measure_contamination(table([" ".join(doc) for doc in docs])["text"], sets)
-    columns = [column.tolist() for column in found[:3]]
-    rows = list(zip(*columns, np.nan_to_num(found.similarity).tolist(), strict=True))
-    assert rows == slow_measure(docs, items, n, most)
+    pairs = found.pairs
+    rows = [
+        (n_places, fraction, pairs.item[pairs.doc == i].tolist(), pairs.fraction[pairs.doc == i])
+        for i, (n_places, fraction) in enumerate(
+            zip(found.n_matched_ngrams.tolist(), found.matched_fraction.tolist(), strict=True)
+        )
+    ]
+    expected = slow_measure(docs, items, n, most)
+    assert [(r[0], r[1], r[2], r[3].tolist()) for r in rows] == expected
+
+
+def test_a_question_of_few_words_counts_with_its_answer_after_it(tmp_path: Path) -> None:
+    items = [
+        {"question": "Who wrote the play Hamlet?", "answer": "William Shakespeare"},
+        {"question": "What is two plus two?", "answer": 4},
+        {"question": "Is it raining today?", "answer": "yes"},
+    ]
+    path = write(tmp_path / "s.jsonl", items)
+    far = " ".join(["word"] * 40)
+    values = [
+        "Who wrote the play Hamlet? It was William Shakespeare.",
+        "Who wrote the play Hamlet? Marlowe.",
+        f"Who wrote the play Hamlet? {far} William Shakespeare",
+        "William Shakespeare. Who wrote the play Hamlet?",
+        "What is two plus two? (a) 3 (b) 4",
+        "Is it raining today? yes",
+    ]
+    docs = decontaminate(table(values), Decontaminate(against=(path,)))
+    found = ["s.jsonl/0", None, None, None, "s.jsonl/1", None]
+    assert docs["matched_id"].to_pylist() == found
+    assert docs["decontaminate.answers"].to_pylist() == [[True] if f else None for f in found]
+    assert summary_of(Decontaminate(against=(path,)))["s.jsonl"] == {
+        "items": 3, "items_too_short": 1, "items_without_ngrams": 0
+    }  # fmt: skip
+
+
+def test_questions_and_answers_are_told_apart(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [{"q": LONG, "why": OTHER, "id": CLEAN}])
+    fields = {"a.jsonl": ItemFields(question=("q",), answer=("why",))}
+    values = [LONG, OTHER, f"{LONG} {OTHER}", CLEAN]
+    docs = decontaminate(table(values), Decontaminate(against=(path,), sets=fields))
+    assert docs["decontaminate.answers"].to_pylist() == [[False], [True], [True], None]
+    a, b = n_words(LONG), n_words(OTHER)
+    assert docs["decontaminate.item_fraction"].to_pylist() == [a / (a + b), b / (a + b), 1, 0]
+    with pytest.raises(ValueError, match=r"sets: no test set 'b'\. Known: a\.jsonl"):
+        load_sets(Decontaminate(against=(path,), sets={"b": ItemFields()}))
+
+
+def test_min_item_fraction(quiz: str) -> None:
+    part = " ".join(LONG.split()[:14])
+    for least, rule in ((0.5, "test_item"), (0.51, None)):
+        config = Decontaminate(against=(quiz,), min_item_fraction=least)
+        docs = decontaminate(table([part]), config)
+        assert docs["rule"].to_pylist() == [rule]
+        assert docs["decontaminate.item_fraction"].to_pylist() == [0.5]
+
+
+def test_changed_numbers(tmp_path: Path) -> None:
+    item = (
+        "Ann buys 1,200 eggs at 3.50 each and 12 hens at 7 each, sells 80 and eats 6. What is left?"
+    )
+    path = write(tmp_path / "m.jsonl", [{"q": item}])
+    changed = re.sub(r"[\d.,]*\d", "9", item)
+    for ignore, rule in ((False, None), (True, "test_item")):
+        config = Decontaminate(against=(path,), ignore_numbers=ignore)
+        assert decontaminate(table([changed]), config)["rule"].to_pylist() == [rule]
+
+
+def test_what_is_common_in_the_background_does_not_count(tmp_path: Path, quiz: str) -> None:
+    background = write(tmp_path / "web.jsonl", [{"text": f"{n} {OTHER}"} for n in range(3)])
+    pq.write_table(table([OTHER, None]), tmp_path / "web.parquet")
+    paths = (background, str(tmp_path / "web.parquet"))
+    for most, rule in ((3, None), (4, "test_item")):
+        config = Decontaminate(against=(quiz,), background=paths, max_background_documents=most)
+        assert decontaminate(table([OTHER, LONG]), config)["rule"].to_pylist() == [
+            rule,
+            "test_item",
+        ]
+        assert load_sets(config).n_common == (n_words(OTHER) - 12 if most == 3 else 0)
+
+
+def test_cut(quiz: str) -> None:
+    before, after = "Öre 😀. " * 100, " och så vidare 🎉" * 100
+    config = Decontaminate(against=(quiz,), mode="cut")
+    values = [f"{before}\n{LONG}\n{after}", f"x {LONG} y", CLEAN, None, f"{LONG} {before}" * 12]
+    docs = decontaminate(table(values), config).to_pylist()
+    left, right = docs[0]["text"].split("\n\n")
+    assert before.startswith(left) and after.strip().endswith(right)
+    for kept, whole in ((left, before), (right, after)):
+        assert 0 <= len(whole) - len(kept) - 200 <= 20
+    assert docs[0]["decontaminate.n_cut_chars"] == len(values[0]) - len(left) - len(right)
+    assert [row["rule"] for row in docs] == [
+        None, "nothing_left", None, "test_item", "too_many_pieces",
+    ]  # fmt: skip
+    assert docs[1]["text"] == values[1] and docs[2]["text"] == CLEAN and docs[3]["text"] is None
+    assert docs[4]["text"] == values[4] and (docs[4]["value"], docs[4]["threshold"]) == (12, 10)
+    assert docs[1]["matched_id"] == "quiz.jsonl/0"
+
+
+def test_a_short_piece_goes_with_the_cut_and_no_word_is_cut(quiz: str) -> None:
+    text = f"{'left ' * 50}{LONG} {'gap ' * 60}{LONG}{' right' * 50} 中文"
+    for context in (0, 1, 7, 50):
+        config = Decontaminate(
+            against=(quiz,), mode="cut", context_chars=context, min_piece_chars=100
+        )
+        [now] = decontaminate(table([text]), config)["text"].to_pylist()
+        assert set(now.split()) <= {"left", "gap", "right", "中文"}
+        assert len(now.split("\n\n")) == 3
+    config = Decontaminate(against=(quiz,), mode="cut", context_chars=100, min_piece_chars=100)
+    [now] = decontaminate(table([text]), config)["text"].to_pylist()
+    assert "gap" not in now and len(now.split("\n\n")) == 2
+
+
+def test_report_marks_nothing_and_lists_all(quiz: str) -> None:
+    values = [f"{LONG} {OTHER}", CLEAN, None, OTHER]
+    docs = decontaminate(table(values), Decontaminate(against=(quiz,), mode="report"))
+    assert "rule" not in docs.column_names or docs["rule"].null_count == len(values)
+    names = [str(i) for i in range(len(values))]
+    docs = docs.append_column("id", pa.array(names)).append_column("source", pa.array(names))
+    rows = contamination_of(docs).to_pylist()
+    assert [(r["item"], r["id"], r["item_fraction"], r["rule"]) for r in rows] == [
+        ("quiz.jsonl/0", "0", 1.0, None),
+        ("quiz.jsonl/1", "0", 1.0, None),
+        ("quiz.jsonl/1", "3", 1.0, None),
+    ]
+    assert contamination_of(docs.select(["id"])).num_rows == 0
+
+
+def test_canaries(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.jsonl", [{"question": CANARIES["test_item"][0]}])
+    for rule, (trips, passes) in CANARIES.items():
+        docs = decontaminate(table([trips, passes]), canary_config(rule, path))
+        assert docs["rule"].to_pylist() == [rule, None]
+
+
+@pytest.mark.parametrize(
+    "unit", ["7", "a", "a ", "中", "é", "e\u0301", "\u200b", "-\n", "\0 ", "ﷺ"]
+)
+def test_ten_megabytes_of_one_thing(quiz: str, unit: str) -> None:
+    # A step that looked at a text's whole past for each word would take minutes.
+    values = [unit * (10_000_000 // len(unit.encode()))]
+    docs = decontaminate(table(values), Decontaminate(against=(quiz,)))
+    assert docs["decontaminate.n_matched_ngrams"].to_pylist() == [0]
+
+
+def test_a_test_set_many_times_over_is_measured_in_linear_time(quiz: str) -> None:
+    values = [f"{LONG} {SHORT} Budapest. " * 20_000]
+    docs = decontaminate(table(values), Decontaminate(against=(quiz,)))
+    assert docs["value"].to_pylist() == [20_000 * (n_words(LONG) - 12 + 1)]
 
 
 def test_real_test_sets(shared_data: Path) -> None:
@@ -294,3 +468,4 @@ def test_real_test_sets(shared_data: Path) -> None:
     assert docs["rule"].to_pylist() == ["test_item"] * len(items) + [None] * len(books)
     numbers = [int(name.split("/")[1]) for name in docs["matched_id"].to_pylist()[: len(items)]]
     assert len(items) == 1483 and numbers == [*range(1319), *range(164)]
+    assert min(docs["similarity"].to_pylist()[:1319]) > 0.95
