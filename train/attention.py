@@ -67,8 +67,9 @@ def attention(
     if impl == "sdpa":
         return torch.cat([_sdpa(*qkv) for qkv in documents])
     prefixes = [0] * len(plan) if prefix is None else prefix.tolist()
-    outs = [_reference(*qkv, window, n) for qkv, n in zip(documents, prefixes, strict=True)]
-    return torch.cat(outs)
+    return torch.cat(
+        [_reference(q, k, v, window, n) for (q, k, v), n in zip(documents, prefixes, strict=True)]
+    )
 
 
 def make_plan(
@@ -224,4 +225,6 @@ def _varlen(
         k_TGD, v_TGD = (x.repeat_interleave(group, dim=1) for x in (k_TGD, v_TGD))
     named_window = "window_size" in inspect.signature(varlen_attn).parameters
     causal: dict = {"window_size": (-1, 0)} if named_window else {"is_causal": True}
-    return varlen_attn(q_THD, k_TGD, v_TGD, cu_seqlens, cu_seqlens, longest, longest, **causal)
+    out = varlen_attn(q_THD, k_TGD, v_TGD, cu_seqlens, cu_seqlens, longest, longest, **causal)
+    assert isinstance(out, torch.Tensor), type(out)
+    return out
