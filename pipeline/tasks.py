@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.decontaminate import contamination_of
-from filters.kernels import hash_strings
 from filters.fit_perplexity import fit_perplexity
-from filters.quality import fit_quality
+from filters.fit_quality import fit_quality
+from filters.kernels import hash_strings
 from pipeline import quarantine
 from pipeline.parts import Part, read_tables
 from pipeline.schema import (

@@ -8,8 +8,8 @@ import fasttext
 import pyarrow as pa
 import pytest
 
+from filters.fit_quality import _train
 from filters.language import CANARIES, Language, language, lid_176, one_line
-from filters.quality import _train
 from pipeline.schema import DOCUMENT
 
 ENGLISH = (
