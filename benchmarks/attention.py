@@ -1,0 +1,225 @@
+"""Packed causal attention on a GPU: our Triton kernel against FlexAttention, torch's varlen
+FlashAttention and, as a ceiling, a plain matrix product. It needs torch, triton and numpy only.
+
+    python -m benchmarks.attention [--tokens 65536] [--heads 16] [--kv-heads 16] [--dim 128]
+    python -m benchmarks.attention --tune          every tile size, per kernel and mix: what to write
+                                                   into train/attention_triton.py: default_tiles
+
+TFLOP/s count unmasked (query, key) pairs only: 4 D a pair and head forward, 14 D for both passes (2
+products forward, 5 backward, the convention of FlashAttention), whatever an implementation computes
+beside them. Medians of CUDA events over `repeats` calls, inputs redrawn for each mix.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from train.attention import attention, make_plan
+
+# Tokens of the 330 real web pages of this project's benchmark data, quantiles 0, 1/40 ... 1 (BPE
+# of 16,000 pieces).
+WEB_QUANTILES = (
+    111, 245, 304, 403, 491, 622, 693, 736, 820, 919, 1019, 1051, 1077, 1164, 1235, 1323, 1388, 1416,
+    1497, 1577, 1628, 1720, 1826, 1911, 2045, 2183, 2285, 2438, 2542, 2650, 2930, 3112, 3417, 3616,
+    3976, 4256, 4655, 5314, 6017, 8709, 20469,
+)  # fmt: skip
+PUBLISHED = {  # FlashAttention-3 on an H100 (Shah et al. 2024, arXiv 2407.08608, figures 5 and 6)
+    "all 1k": {"forward": 365},
+    "all 8k": {"forward": 685, "backward": 539},
+}
+
+
+def mixes(n_tokens: int) -> dict[str, list[int]]:
+    """Document lengths that fill n_tokens, by name."""
+    draw = np.random.default_rng(0)
+    quantiles = np.array(WEB_QUANTILES, float)
+
+    def filled(lengths: Callable[[], int]) -> list[int]:
+        out: list[int] = []
+        left = n_tokens
+        while left:
+            out.append(min(left, max(1, lengths())))
+            left -= out[-1]
+        return out
+
+    def web() -> int:
+        return int(np.interp(draw.random(), np.linspace(0, 1, len(quantiles)), quantiles))
+
+    def mostly_short() -> int:
+        return int(draw.integers(8, 256) if draw.random() < 0.9 else draw.integers(256, 4096))
+
+    return {
+        "all 8k": filled(lambda: 8192),
+        "all 1k": filled(lambda: 1024),
+        "web pages": filled(web),
+        "90% under 256": filled(mostly_short),
+    }
+
+
+def time_ms(call: Callable[[], object], repeats: int) -> list[float]:
+    """Milliseconds of each call, by CUDA events, after three to warm up."""
+    for _ in range(3):
+        call()
+    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeats)]
+    for start, end in events:
+        start.record()
+        call()
+        end.record()
+    torch.cuda.synchronize()
+    return [start.elapsed_time(end) for start, end in events]
+
+
+def inputs(lengths: list[int], heads: int, kv_heads: int, dim: int):
+    generator = torch.Generator("cuda").manual_seed(len(lengths))
+    T = sum(lengths)
+    shapes = [(T, heads, dim), (T, kv_heads, dim), (T, kv_heads, dim), (T, heads, dim)]
+    q, k, v, grad = (
+        torch.randn(s, generator=generator, device="cuda", dtype=torch.bfloat16) for s in shapes
+    )
+    bounds = torch.tensor([0, *np.cumsum(lengths).tolist()], dtype=torch.int32, device="cuda")
+    return [x.requires_grad_(True) for x in (q, k, v)], grad, bounds
+
+
+def check(heads: int, kv_heads: int, dim: int) -> float:
+    """The largest relative error of output and gradients against float64, on a small batch."""
+    qkv, grad, cu_seqlens = inputs([1, 300, 127, 129, 700, 15], heads, kv_heads, dim)
+    exact = [x.detach().double().requires_grad_(True) for x in qkv]
+    out, expected = attention(*qkv, cu_seqlens, "triton"), attention(*exact, cu_seqlens)
+    found = (out, *torch.autograd.grad(out, qkv, grad))
+    wanted = (expected, *torch.autograd.grad(expected, exact, grad.double()))
+    return max(
+        float((a.double() - b).norm() / b.norm()) for a, b in zip(found, wanted, strict=True)
+    )
+
+
+def matmul_ceiling(repeats: int) -> float:
+    """TFLOP/s of a large bf16 matrix product on random data."""
+    n = 8192
+    a, b = (torch.randn(n, n, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    return 2 * n**3 / statistics.median(time_ms(lambda: a @ b, repeats)) / 1e9
+
+
+def measure(impl: str, lengths: list[int], args: argparse.Namespace) -> dict:
+    qkv, grad, cu_seqlens = inputs(lengths, args.heads, args.kv_heads, args.dim)
+    plan = make_plan(cu_seqlens, sum(lengths), impl)
+    pairs = sum(n * (n + 1) // 2 for n in lengths)
+    flops = args.heads * args.dim * pairs
+
+    def forward() -> torch.Tensor:
+        return attention(*qkv, cu_seqlens, impl, plan=plan)
+
+    def both() -> object:
+        return torch.autograd.grad(forward(), qkv, grad)
+
+    with torch.no_grad():
+        forward_ms = time_ms(forward, args.repeats)
+    both_ms = time_ms(both, args.repeats)
+    ahead, all_of_it = statistics.median(forward_ms), statistics.median(both_ms)
+    return {
+        "forward_ms": round(ahead, 4),
+        "forward_spread": [round(min(forward_ms), 4), round(max(forward_ms), 4)],
+        "both_ms": round(all_of_it, 4),
+        "both_spread": [round(min(both_ms), 4), round(max(both_ms), 4)],
+        "forward_tflops": round(4 * flops / ahead / 1e9, 1),
+        "backward_tflops": round(10 * flops / max(all_of_it - ahead, 1e-9) / 1e9, 1),
+        "both_tflops": round(14 * flops / all_of_it / 1e9, 1),
+    }
+
+
+def tune(args: argparse.Namespace) -> None:
+    """Times each kernel alone over tile sizes; prints the five best for every mix."""
+    from train import attention_triton as kernels
+
+    sizes = [
+        kernels.Tiles(outer, inner, warps, stages)
+        for outer in (64, 128)
+        for inner in (32, 64, 128)
+        for warps in (4, 8)
+        for stages in (1, 2, 3)
+    ]
+    base = kernels.default_tiles(args.dim, 2)
+    for mix, lengths in mixes(args.tokens).items():
+        qkv, grad, cu_seqlens = inputs(lengths, args.heads, args.kv_heads, args.dim)
+        rows = kernels.rows_of(cu_seqlens, sum(lengths))
+        for kernel in base:
+            timed = []
+            for size in sizes:
+                tiles = {**base, kernel: size}
+                try:
+                    out = kernels.triton_attention(*qkv, rows, 0, tiles)
+                    if kernel == "forward":
+                        run = lambda: kernels.triton_attention(*qkv, rows, 0, tiles)  # noqa: E731, B023
+                    else:
+                        run = lambda: torch.autograd.grad(out, qkv, grad, retain_graph=True)  # noqa: E731, B023
+                    timed.append((statistics.median(time_ms(run, 5)), tuple(size)))
+                except Exception as error:  # a size that the chip has no room for
+                    print(f"  {kernel} {tuple(size)}: {type(error).__name__}", flush=True)
+            best = ", ".join(f"{size} {ms:.3f}" for ms, size in sorted(timed)[:5])
+            print(f"{mix}: {kernel}: {best}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--tokens", type=int, default=65536)
+    parser.add_argument("--heads", type=int, default=16)
+    parser.add_argument("--kv-heads", type=int, default=16)
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--impls", default="triton,flex,varlen")
+    parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--out", help="a file for the JSON line")
+    args = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("attention: needs a CUDA device; on a CPU the tests check the kernels")
+    if args.tune:
+        tune(args)
+        return
+    error = check(args.heads, args.kv_heads, args.dim)
+    ceiling = matmul_ceiling(args.repeats)
+    print(f"{torch.cuda.get_device_name()}: bf16 matrix product {ceiling:.0f} TFLOP/s")
+    print(f"relative error against float64, output and gradients: {error:.1e} at most")
+    figures: dict[str, dict] = {}
+    for mix, lengths in mixes(args.tokens).items():
+        figures[mix] = {}
+        for impl in args.impls.split(","):
+            try:
+                figures[mix][impl] = one = measure(impl, lengths, args)
+            except Exception as problem:  # a peer that this torch lacks must not hide the others
+                print(f"{mix:14} {impl:8} {type(problem).__name__}: {str(problem)[:200]}")
+                continue
+            print(
+                f"{mix:14} {impl:8} forward {one['forward_ms']:8.3f} ms {one['forward_tflops']:6.1f}"
+                f" TFLOP/s ({one['forward_tflops'] / ceiling:.0%} of the product)   backward "
+                f"{one['backward_tflops']:6.1f}   both {one['both_ms']:8.3f} ms",
+                flush=True,
+            )
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    line = json.dumps(
+        {
+            "name": "attention",
+            "figures": figures,
+            "ceiling_tflops": round(ceiling, 1),
+            "error": error,
+            "published": PUBLISHED,
+            "settings": vars(args),
+            "machine": torch.cuda.get_device_name(),
+            "versions": {"torch": torch.__version__, "python": platform.python_version()},
+            "commit": commit.stdout.strip(),
+        }
+    )
+    if args.out:
+        Path(args.out).write_text(line + "\n")
+    print(line)
+
+
+if __name__ == "__main__":
+    main()
