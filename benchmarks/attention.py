@@ -2,8 +2,8 @@
 FlashAttention and, as a ceiling, a plain matrix product. It needs torch, triton and numpy only.
 
     python -m benchmarks.attention [--tokens 65536] [--heads 16] [--kv-heads 16] [--dim 128]
-    python -m benchmarks.attention --tune          every tile size, per kernel and mix: what to write
-                                                   into train/attention_triton.py: default_tiles
+    python -m benchmarks.attention --tune     every tile size, per kernel and mix: what to write
+                                              into train/attention_triton.py: default_tiles
 
 TFLOP/s count unmasked (query, key) pairs only: 4 D a pair and head forward, 14 D for both passes (2
 products forward, 5 backward, the convention of FlashAttention), whatever an implementation computes
@@ -26,8 +26,8 @@ from train.attention import attention, make_plan
 # Tokens of the 330 real web pages of this project's benchmark data, quantiles 0, 1/40 ... 1 (BPE
 # of 16,000 pieces).
 WEB_QUANTILES = (
-    111, 245, 304, 403, 491, 622, 693, 736, 820, 919, 1019, 1051, 1077, 1164, 1235, 1323, 1388, 1416,
-    1497, 1577, 1628, 1720, 1826, 1911, 2045, 2183, 2285, 2438, 2542, 2650, 2930, 3112, 3417, 3616,
+    111, 245, 304, 403, 491, 622, 693, 736, 820, 919, 1019, 1051, 1077, 1164, 1235, 1323, 1388,
+    1416, 1497, 1577, 1628, 1720, 1826, 1911, 2045, 2183, 2285, 2438, 2542, 2650, 2930, 3112, 3417, 3616,
     3976, 4256, 4655, 5314, 6017, 8709, 20469,
 )  # fmt: skip
 PUBLISHED = {  # FlashAttention-3 on an H100 (Shah et al. 2024, arXiv 2407.08608, figures 5 and 6)
@@ -197,8 +197,8 @@ def main() -> None:
                 print(f"{mix:14} {impl:8} {type(problem).__name__}: {str(problem)[:200]}")
                 continue
             print(
-                f"{mix:14} {impl:8} forward {one['forward_ms']:8.3f} ms {one['forward_tflops']:6.1f}"
-                f" TFLOP/s ({one['forward_tflops'] / ceiling:.0%} of the product)   backward "
+                f"{mix:14} {impl:8} forward {one['forward_ms']:8.3f} ms "
+                f"{one['forward_tflops']:6.1f} TFLOP/s ({one['forward_tflops'] / ceiling:.0%} of the product)   backward "
                 f"{one['backward_tflops']:6.1f}   both {one['both_ms']:8.3f} ms",
                 flush=True,
             )
