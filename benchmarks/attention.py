@@ -27,8 +27,8 @@ from train.attention import attention, make_plan
 # of 16,000 pieces).
 WEB_QUANTILES = (
     111, 245, 304, 403, 491, 622, 693, 736, 820, 919, 1019, 1051, 1077, 1164, 1235, 1323, 1388,
-    1416, 1497, 1577, 1628, 1720, 1826, 1911, 2045, 2183, 2285, 2438, 2542, 2650, 2930, 3112, 3417, 3616,
-    3976, 4256, 4655, 5314, 6017, 8709, 20469,
+    1416, 1497, 1577, 1628, 1720, 1826, 1911, 2045, 2183, 2285, 2438, 2542, 2650, 2930, 3112, 3417,
+    3616, 3976, 4256, 4655, 5314, 6017, 8709, 20469,
 )  # fmt: skip
 PUBLISHED = {  # FlashAttention-3 on an H100 (Shah et al. 2024, arXiv 2407.08608, figures 5 and 6)
     "all 1k": {"forward": 365},
@@ -198,8 +198,9 @@ def main() -> None:
                 continue
             print(
                 f"{mix:14} {impl:8} forward {one['forward_ms']:8.3f} ms "
-                f"{one['forward_tflops']:6.1f} TFLOP/s ({one['forward_tflops'] / ceiling:.0%} of the product)   backward "
-                f"{one['backward_tflops']:6.1f}   both {one['both_ms']:8.3f} ms",
+                f"{one['forward_tflops']:6.1f} TFLOP/s "
+                f"({one['forward_tflops'] / ceiling:.0%} of the product)   "
+                f"backward {one['backward_tflops']:6.1f}   both {one['both_ms']:8.3f} ms",
                 flush=True,
             )
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
