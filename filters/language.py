@@ -91,8 +91,7 @@ def language(docs: pa.Table, config: Language) -> pa.Table:
     """Adds language.label, score, second_label, second_score and, by_line, mixed_fraction; marks
     other_language, low_language_score and mixed_language. Raises ValueError for a label that the
     model does not have."""
-    model = load_fasttext(config.model or lid_176())
-    check_labels(config, labels_of(config.model or lid_176()))
+    model = load_language(config)
     signals = measure_language(docs["text"], model, config.prefix_chars)
     if config.by_line:
         signals["mixed_fraction"] = measure_mixture(
@@ -116,14 +115,16 @@ def language(docs: pa.Table, config: Language) -> pa.Table:
     return mark(docs, [Bound("mixed_language", "language.mixed_fraction", most=most)])
 
 
-def check_labels(config: Language, known: Sequence[str]) -> None:
-    """Raises ValueError for a language of `keep` that is not among the model's labels."""
+def load_language(config: Language) -> "fasttext.FastText._FastText":
+    """The model. Raises ValueError for a language of `keep` that is not among its labels."""
+    path = config.model or lid_176()
+    known = labels_of(path)
     for i, name in enumerate(config.keep):
         if name not in known:
             close = difflib.get_close_matches(name, known, 1, cutoff=0.4)
             hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known[:8])}, ..."
-            model = Path(config.model).name if config.model else "lid.176.ftz"
-            raise ValueError(f"keep[{i}] {name!r}: not a label of {model}. {hint}")
+            raise ValueError(f"keep[{i}] {name!r}: not a label of {Path(path).name}. {hint}")
+    return load_fasttext(path)
 
 
 def measure_language(

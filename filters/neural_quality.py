@@ -75,7 +75,7 @@ class Classifier(NamedTuple):
 
 def neural_quality(docs: pa.Table, config: NeuralQuality) -> pa.Table:
     """Adds neural_quality.score; marks low_neural_quality."""
-    classifier = load_classifier(config.model, config.label, config.device, config.precision)
+    classifier = load_neural(config)
     scores = measure_neural_quality(docs["text"], classifier, config)
     docs = with_signals(docs, "neural_quality", {"score": scores})
     least = 2.5 if config.min_score is None else config.min_score
@@ -83,6 +83,13 @@ def neural_quality(docs: pa.Table, config: NeuralQuality) -> pa.Table:
         cutoffs = load_cutoffs(config.cutoffs or "", "neural_quality.score")
         least = cutoffs.at(1 - config.keep_fraction) or 0.0
     return mark(docs, [Bound("low_neural_quality", "neural_quality.score", least=least)])
+
+
+def load_neural(config: NeuralQuality) -> Classifier:
+    """The model. Raises ValueError where it or the cut-offs are no use."""
+    if config.cutoffs:
+        load_cutoffs(config.cutoffs, "neural_quality.score")
+    return load_classifier(config.model, config.label, config.device, config.precision)
 
 
 def measure_neural_quality(

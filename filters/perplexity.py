@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.cutoffs import EVERY, load_cutoffs
-from filters.perplexity_text import CCNET, Ccnet, Units, sentences
+from filters.perplexity_text import CCNET, Ccnet, Units, load_sentencepiece, sentences
 from filters.rules import Bound, mark, record, with_signals
 
 MAX_PERPLEXITY = 1500.0
@@ -210,6 +210,16 @@ def _mark_buckets(docs: pa.Table, labels: list[str | None], config: Perplexity) 
             ("no_language_model", unwanted & other, value, none),
         ],
     )
+
+
+def load_perplexity(config: Perplexity) -> None:
+    """Loads every model that the step may need. Raises ValueError where one is no use."""
+    for files, load in ((config.model, load_kenlm), (config.tokenizer, load_sentencepiece)):
+        for path in files.values() if isinstance(files, dict) else [files]:
+            if path:
+                load(path)
+    if config.cutoffs:
+        load_cutoffs(config.cutoffs, "perplexity.value")
 
 
 def _of_language(files: str | dict[str, str] | None, label: str) -> str | None:

@@ -67,13 +67,7 @@ class Quality:
 
 def quality(docs: pa.Table, config: Quality) -> pa.Table:
     """Adds quality.score; marks low_quality, or not_drawn under Pareto sampling."""
-    model = load_fasttext(config.model)
-    labels = model.get_labels()
-    if config.positive_label not in labels:
-        known = ", ".join(labels[:5])
-        raise ValueError(
-            f"positive_label {config.positive_label!r}: not in {config.model}. Known: {known}"
-        )
+    model = load_quality(config)
     lines = one_line(docs["text"], config.prefix_chars or None)
     scores = measure_quality(lines, model, config.positive_label)
     docs = with_signals(docs, "quality", {"score": scores})
@@ -84,6 +78,20 @@ def quality(docs: pa.Table, config: Quality) -> pa.Table:
         cutoffs = load_cutoffs(config.cutoffs or "", "quality.score")
         least = cutoffs.at(1 - config.keep_fraction) or 0.0
     return mark(docs, [Bound("low_quality", "quality.score", least=least)])
+
+
+def load_quality(config: Quality) -> "fasttext.FastText._FastText":
+    """The model. Raises ValueError for a label or cut-offs that it does not have."""
+    model = load_fasttext(config.model)
+    labels = model.get_labels()
+    if config.positive_label not in labels:
+        known = ", ".join(labels[:5])
+        raise ValueError(
+            f"positive_label {config.positive_label!r}: not in {config.model}. Known: {known}"
+        )
+    if config.cutoffs:
+        load_cutoffs(config.cutoffs, "quality.score")
+    return model
 
 
 def measure_quality(

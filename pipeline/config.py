@@ -53,6 +53,9 @@ class Model:
     """quality: whose text is good."""
     negative: tuple[str, ...] = ()
     """quality: whose text is ordinary."""
+    reference: tuple[str, ...] = ()
+    """Whose documents' scores make `models.NAME.cutoffs`, for a step that keeps a share of them;
+    quality: the held-out ordinary text if empty."""
     sample_bytes: int = 20_000_000
     """Text used of each list of sources, chosen by a hash of the id."""
     order: int = 3
@@ -238,17 +241,14 @@ def _cross_check(run: Run) -> list[str]:
         if "/" in name or name.startswith((".", "_")):
             mistakes.append(f"sources.{name}: a source's name has no '/' and no leading '.' or '_'")
         for i, use in enumerate(source.steps):
-            model = getattr(use.config, "model", None)
-            if isinstance(model, str) and model.startswith("models."):
-                place = f"sources.{name}.steps[{i}].model"
-                wanted = model.removeprefix("models.")
-                if wanted not in run.models:
-                    hint = _hint(wanted, list(run.models))
-                    mistakes.append(f"{place}: no section [{model}].{hint}")
-                elif run.models[wanted].fit != use.name:
-                    mistakes.append(
-                        f"{place}: [{model}] fits {run.models[wanted].fit!r}, not {use.name!r}"
-                    )
+            place = f"sources.{name}.steps[{i}]"
+            mistakes += _check_models(run.models, use, place)
+            model, before = getattr(use.config, "model", None), source.steps[:i]
+            by_language = isinstance(model, dict) or "{lang}" in (model or "")
+            if by_language and all(earlier.name != "language" for earlier in before):
+                mistakes.append(
+                    f'{place}.model: models by {{lang}} need a step {{ use = "language" }} before'
+                )
     for name, model in run.models.items():
         if not 2 <= model.order <= 5:
             mistakes.append(f"models.{name}.order: {model.order} is not within 2..5")
@@ -259,6 +259,7 @@ def _cross_check(run: Run) -> list[str]:
                     f"models.{name}.{key}: empty; fit = {model.fit!r} needs source names"
                 )
             check_sources(getattr(model, key), f"models.{name}.{key}")
+        check_sources(model.reference, f"models.{name}.reference")
     check_sources(run.dedup.prefer, "dedup.prefer")
     if run.dedup.partitions < 1:
         mistakes.append(f"dedup.partitions: {run.dedup.partitions} is below 1")
@@ -279,6 +280,29 @@ def _cross_check(run: Run) -> list[str]:
     return mistakes
 
 
+def _check_models(models: dict[str, Model], use: Use, place: str) -> list[str]:
+    """What is wrong with a step's keys of the form models.NAME and models.NAME.cutoffs."""
+    mistakes = []
+    for key in STEPS[use.name].files:
+        value = getattr(use.config, key)
+        if not isinstance(value, str) or not value.startswith("models."):
+            continue
+        name, _, of = value.removeprefix("models.").partition(".")
+        if name not in models:
+            mistakes.append(f"{place}.{key}: no section [models.{name}].{_hint(name, list(models))}")
+        elif models[name].fit != use.name:
+            mistakes.append(
+                f"{place}.{key}: [models.{name}] fits {models[name].fit!r}, not {use.name!r}"
+            )
+        elif of != ("cutoffs" if key == "cutoffs" else ""):
+            mistakes.append(f"{place}.{key}: a model is models.{name}, its cut-offs .cutoffs of it")
+        elif of and use.name == "perplexity" and not models[name].reference:
+            mistakes.append(f"{place}.{key}: needs models.{name}.reference, the sources to score")
+        elif getattr(use.config, "normalization", "words") != "words":
+            mistakes.append(f"{place}.normalization: models fitted in the run are over words")
+    return mistakes
+
+
 def _tables(value: object, place: str, mistakes: list[str]) -> list[tuple[str, object]]:
     if not isinstance(value, dict):
         mistakes.append(f"{place}: {value!r} is not a table of [{place}.NAME] sections")
@@ -292,6 +316,8 @@ def _convert(value: Any, hint: Any, place: str, mistakes: list[str]) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         inner = [a for a in args if a is not type(None)]
+        if isinstance(value, dict):  # str | dict: a path, or a table of them
+            inner.sort(key=lambda a: typing.get_origin(a) is not dict)
         return _convert(value, inner[0], place, mistakes)
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), value, place, mistakes)

@@ -12,6 +12,7 @@ source, shard and offset, whatever the order in which the inputs were listed.
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline import tasks
@@ -36,6 +37,7 @@ from pipeline.storage import (
     delete,
     exists,
     expand,
+    expand_names,
     join,
     library_versions,
     local_copy,
@@ -119,7 +121,7 @@ def look_for_files(run: Run) -> list[Shard]:
         shards = find_shards(run, place, nothing)
     except ConfigError as error:
         mistakes += error.mistakes
-    fitted = {f"models.{name}": ("", "") for name in run.models}
+    fitted = {f"models.{name}{of}": ("", "") for name in run.models for of in ("", ".cutoffs")}
     for name, source in run.sources.items():
         try:
             steps, _ = resolve_files(
@@ -201,6 +203,7 @@ def fit_models(state: State, pieces: list[Piece]) -> dict[str, tuple[str, str]]:
 
     for name, model in sorted(run.models.items()):
         args: dict[str, Any] = {"name": name, "seed": run.seed}
+        args["reference"] = reference(model.reference, model.sample_bytes)
         if model.fit == "perplexity":
             paths, fraction = reference(model.sources, model.sample_bytes)
             args |= {"paths": paths, "fraction": fraction, "order": model.order}
@@ -210,7 +213,7 @@ def fit_models(state: State, pieces: list[Piece]) -> dict[str, tuple[str, str]]:
             negative, n = reference(model.negative, model.sample_bytes)
             args |= {"positive": positive, "negative": negative, "fractions": (p, n)}
             function = tasks.fit_quality_model
-        sources = {*model.sources, *model.positive, *model.negative}
+        sources = {*model.sources, *model.positive, *model.negative, *model.reference}
         contents = [p.content for p in pieces if p.source in sources]
         identity = [contents, dataclasses.asdict(model), run.seed, code_version(*FILTER_CODE)]
         stage_tasks.append(make_task(f"models.{name}", function, args, *identity))
@@ -218,8 +221,9 @@ def fit_models(state: State, pieces: list[Piece]) -> dict[str, tuple[str, str]]:
         for name, record in zip(
             sorted(run.models), state.stage("models", stage_tasks), strict=True
         ):
-            file = record["files"]["model"]
-            out[f"models.{name}"] = (join(state.out, file["path"]), file["sha256"])
+            for role, of in (("model", ""), ("cutoffs", ".cutoffs")):
+                if file := record["files"].get(role):
+                    out[f"models.{name}{of}"] = (join(state.out, file["path"]), file["sha256"])
     return out
 
 
@@ -265,6 +269,16 @@ def resolve_files(
             value = getattr(config, key)
             if not value:
                 continue
+            if isinstance(value, dict) or "{lang}" in value:
+                named = _by_language(value, f"{where}.steps[{i}].{key}", place)
+                contents[key] = [(name, identity(path)) for name, path in named.items()]
+                paths = {name: local_copy(p) if copy else p for name, p in named.items()}
+                config = dataclasses.replace(config, **{key: paths})
+                continue
+            if isinstance(value, str) and Path(place(value)).is_dir():  # a model of several files
+                contents[key] = [(name, identity(path)) for path, name in expand(place(value))]
+                config = dataclasses.replace(config, **{key: place(value)})
+                continue
             patterns = [value] if isinstance(value, str) else list(value)
             found = []
             for pattern in patterns:
@@ -285,12 +299,29 @@ def resolve_files(
     return out, identities
 
 
+def _by_language(
+    value: str | dict[str, str], where: str, place: Callable[[str], str]
+) -> dict[str, str]:
+    """{language: path} of a table of files, or of a pattern with {lang}."""
+    if isinstance(value, str):
+        named = expand_names(place(value))
+        if not named:
+            raise ConfigError([f"{where}: {place(value)} names no file"])
+        return dict(sorted(named.items()))
+    named = {name: place(path) for name, path in sorted(value.items())}
+    missing = [f"{where}.{n}: {path} is not there" for n, path in named.items() if not exists(path)]
+    if missing:
+        raise ConfigError(missing)
+    return named
+
+
 def prepare(steps: list[Use], where: str) -> list[str]:
     """Loads what the steps will load: a line for each that cannot."""
     mistakes = []
     for i, use in enumerate(steps):
         step = STEPS[use.name]
-        if step.prepare:
+        fitted_here = any(getattr(use.config, key) == "" for key in step.files)
+        if step.prepare and not fitted_here:
             local: dict[str, Any] = {}
             for key in step.files:
                 value = getattr(use.config, key)
@@ -303,7 +334,9 @@ def prepare(steps: list[Use], where: str) -> list[str]:
     return mistakes
 
 
-def _each(function: Callable[[str], str], value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+def _each(function: Callable[[str], str], value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: function(path) for name, path in value.items()}
     return function(value) if isinstance(value, str) else tuple(map(function, value))
 
 

@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 from filters.decontaminate import Decontaminate, decontaminate, load_sets
 from filters.gopher import GopherQuality, GopherRepetition, gopher_quality, gopher_repetition
 from filters.kernels import hash_strings
-from filters.language import Language, language
-from filters.perplexity import Perplexity, perplexity
+from filters.language import Language, language, load_language
+from filters.neural_quality import NeuralQuality, load_neural, neural_quality
+from filters.perplexity import Perplexity, load_perplexity, perplexity
 from filters.pii import ScrubPii, scrub_pii
-from filters.quality import Quality, quality
+from filters.quality import Quality, load_quality, quality
 from filters.rules import with_removal
 from pipeline.schema import DOCUMENT, REMOVAL, Fault
 
@@ -32,11 +33,14 @@ class Step(NamedTuple):
 
 
 STEPS: dict[str, Step] = {
-    "language": Step(language, Language, files=("model",)),
+    "language": Step(language, Language, ("model",), load_language),
     "gopher_repetition": Step(gopher_repetition, GopherRepetition),
     "gopher_quality": Step(gopher_quality, GopherQuality),
-    "perplexity": Step(perplexity, Perplexity, files=("model",)),
-    "quality": Step(quality, Quality, files=("model",)),
+    "perplexity": Step(
+        perplexity, Perplexity, ("model", "tokenizer", "cutoffs"), load_perplexity
+    ),
+    "quality": Step(quality, Quality, ("model", "cutoffs"), load_quality),
+    "neural_quality": Step(neural_quality, NeuralQuality, ("model", "cutoffs"), load_neural),
     "decontaminate": Step(decontaminate, Decontaminate, ("against", "background"), load_sets),
     "scrub_pii": Step(scrub_pii, ScrubPii),
 }

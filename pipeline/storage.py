@@ -102,6 +102,16 @@ def expand(pattern: str) -> list[tuple[str, str]]:
     )
 
 
+def expand_names(pattern: str) -> dict[str, str]:
+    """{name: path} of the files of a pattern that has {lang} in the place of the name."""
+    named = re.escape(absolute(pattern)).replace(r"\{lang\}", "([^/]+)")
+    found = {}
+    for path, _ in expand(pattern.replace("{lang}", "*")):
+        if match := re.fullmatch(named, path):
+            found[match[1]] = path
+    return found
+
+
 def _until_magic(parts: tuple[str, ...]) -> Iterator[str]:
     for part in parts:
         if glob.has_magic(part):
