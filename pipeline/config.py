@@ -289,7 +289,8 @@ def _check_models(models: dict[str, Model], use: Use, place: str) -> list[str]:
             continue
         name, _, of = value.removeprefix("models.").partition(".")
         if name not in models:
-            mistakes.append(f"{place}.{key}: no section [models.{name}].{_hint(name, list(models))}")
+            hint = _hint(name, list(models))
+            mistakes.append(f"{place}.{key}: no section [models.{name}].{hint}")
         elif models[name].fit != use.name:
             mistakes.append(
                 f"{place}.{key}: [models.{name}] fits {models[name].fit!r}, not {use.name!r}"

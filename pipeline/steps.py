@@ -36,9 +36,7 @@ STEPS: dict[str, Step] = {
     "language": Step(language, Language, ("model",), load_language),
     "gopher_repetition": Step(gopher_repetition, GopherRepetition),
     "gopher_quality": Step(gopher_quality, GopherQuality),
-    "perplexity": Step(
-        perplexity, Perplexity, ("model", "tokenizer", "cutoffs"), load_perplexity
-    ),
+    "perplexity": Step(perplexity, Perplexity, ("model", "tokenizer", "cutoffs"), load_perplexity),
     "quality": Step(quality, Quality, ("model", "cutoffs"), load_quality),
     "neural_quality": Step(neural_quality, NeuralQuality, ("model", "cutoffs"), load_neural),
     "decontaminate": Step(decontaminate, Decontaminate, ("against", "background"), load_sets),

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.decontaminate import contamination_of
 from filters.cutoffs import EVERY, cutoffs_of, write_cutoffs
+from filters.decontaminate import contamination_of
 from filters.fit_perplexity import fit_perplexity
 from filters.fit_quality import fit_quality
 from filters.kernels import hash_strings
