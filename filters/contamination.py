@@ -12,7 +12,8 @@ from numba import njit
 
 from filters.folded_words import folded_words
 from filters.kernels import Words, text_buffers
-from filters.testset_index import MIN_WORDS, TestSets, covered_words, find_ngrams
+from filters.ngram_table import find_ngrams
+from filters.testset_index import MIN_WORDS, TestSets, covered_words
 
 ANSWER_WINDOW = 32
 """Words after a question within which a short answer is next to it."""
