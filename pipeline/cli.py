@@ -142,8 +142,24 @@ def _extract(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _filter(args: argparse.Namespace) -> dict[str, Any]:
-    steps = [{"use": name.strip()} for name in args.steps.split(",")]
+    names = [name.strip() for name in args.steps.split(",")]
+    settings = _step_settings(names, args.set)
+    steps = [{"use": name, **settings[name]} for name in names]
     return _execute(_single(args.paths, steps), args.out, args)
+
+
+def _step_settings(names: list[str], changes: list[str]) -> dict[str, dict[str, Any]]:
+    """The keys that --set STEP.KEY=VALUE gives to each of the named steps."""
+    from pipeline.config import ConfigError, override
+
+    settings: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for change in changes:
+        name = change.partition(".")[0]
+        if name not in settings:
+            known = ", ".join(names)
+            raise ConfigError([f"--set {change}: {name!r} is not a step here. Known: {known}."])
+        override(settings, change)
+    return settings
 
 
 def _dedup(args: argparse.Namespace) -> dict[str, Any]:
@@ -167,6 +183,47 @@ def _given(args: argparse.Namespace, keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _scrub(args: argparse.Namespace) -> dict[str, Any]:
     return _execute(_single(args.paths, [{"use": "scrub_pii"}]), args.out, args)
+
+
+def _fit_perplexity(args: argparse.Namespace) -> dict[str, Any]:
+    from filters.perplexity_text import Units
+    from pipeline.fit import Documents, perplexity_model
+
+    return perplexity_model(
+        Documents(_single(args.paths), args.sample),
+        args.out,
+        order=args.order,
+        prune=tuple(args.prune) if args.prune else None,
+        vocabulary=args.vocabulary,
+        units=Units(
+            normalization=args.normalization, sentence=args.sentence, tokenizer=args.tokenizer
+        ),
+        estimator=args.estimator,
+    )
+
+
+def _fit_quality(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.fit import Documents, quality_model
+
+    reference = Documents(_single(args.reference), args.sample) if args.reference else None
+    sides = [Documents(_single(paths), args.sample) for paths in (args.positive, args.negative)]
+    return quality_model(sides[0], sides[1], reference, args.out)
+
+
+def _fit_cutoffs(args: argparse.Namespace) -> dict[str, Any]:
+    from filters.cutoffs import write_cutoffs
+    from pipeline.fit import Documents, score_cutoffs
+
+    documents = Documents(_single(args.paths), args.sample)
+    settings = _step_settings([args.step], args.set)[args.step]
+    lid = None if args.no_language else args.language_model
+    cutoffs = score_cutoffs(documents, args.step, settings, lid)
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+    write_cutoffs(cutoffs, args.out)
+    for name, n in cutoffs.n.items():
+        tenths = " ".join(f"{cutoffs.at(i / 10, name):.6g}" for i in range(0, 11))
+        print(f"{name:<9}{n:>9} documents; deciles {tenths}")
+    return {"out": args.out, "n": cutoffs.n, **documents.report()}
 
 
 def _tokenizer(args: argparse.Namespace) -> dict[str, Any]:
@@ -211,8 +268,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     formats = ["warc", "books", "code", "arxiv", "table"]
 
-    def add(name: str, command: Callable, text: str, example: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
+    def add(
+        name: str, command: Callable, text: str, example: str, group: Any = commands
+    ) -> argparse.ArgumentParser:
+        sub = group.add_parser(
             name,
             help=text,
             description=text[0].upper() + text[1:] + ".",
@@ -292,10 +351,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = add_single(
         "filter",
         _filter,
-        "run filter steps with their default thresholds",
-        "filter out/web --steps language,gopher_quality --out out/filtered",
+        "run filter steps",
+        "filter out/web --steps language,quality --set quality.model=q.bin --out out/filtered",
     )
     sub.add_argument("--steps", required=True, metavar="NAME[,NAME]")
+    _add_set(sub, "a key of a step: language.min_score=0.5; the others keep their defaults")
     sub = add_single(
         "dedup",
         _dedup,
@@ -331,6 +391,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "of an item's words in a document, from which it is removed (default 0)"
     sub.add_argument("--min-item-fraction", type=float, metavar="X", help=text)
     add_single("scrub", _scrub, "replace PII by tags", "scrub out/clean --out out/scrubbed")
+    _add_fit(commands, add)
     sub = add_single(
         "tokenizer",
         _tokenizer,
@@ -352,6 +413,89 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_fit(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
+    text = "fit the model of a step: perplexity, quality, or the cut-offs of its scores"
+    fit = commands.add_parser("fit", help=text, description=text)
+    models = fit.add_subparsers(required=True, metavar="WHAT")
+    tables = "Parquet or JSONL(.gz) files or patterns, or the --out of an earlier command"
+
+    def add_fit(name: str, command: Callable, text: str, example: str) -> argparse.ArgumentParser:
+        sub = add(name, command, text, example, models)
+        sub.add_argument(
+            "--sample",
+            type=_share,
+            default=1.0,
+            metavar="F",
+            help="share of the documents, chosen by a hash of the id (default 1)",
+        )
+        return sub
+
+    sub = add_fit(
+        "perplexity",
+        _fit_perplexity,
+        "estimate an n-gram model of good text (modified Kneser-Ney, ARPA)",
+        "fit perplexity wiki/*.parquet --order 5 --out lm/en.arpa",
+    )
+    sub.add_argument("paths", nargs="+", metavar="PATHS", help=tables)
+    sub.add_argument("--out", type=_file, required=True, metavar="MODEL.arpa")
+    sub.add_argument("--order", type=int, choices=range(1, 6), default=5, help="default 5")
+    sub.add_argument(
+        "--prune",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="for each order the occurrences up to which an n-gram goes (default 0 0 1 1 1)",
+    )
+    sub.add_argument("--vocabulary", type=_at_least_one, metavar="N", help="words kept apart")
+    sub.add_argument("--tokenizer", metavar="MODEL", help="SentencePiece, as in CCNet")
+    sub.add_argument("--normalization", choices=["words", "ccnet"], default="words")
+    sub.add_argument("--sentence", choices=["line", "text"], default="line")
+    sub.add_argument(
+        "--estimator",
+        choices=["auto", "lmplz", "own"],
+        default="auto",
+        help="auto: lmplz where it is on the path; the one taken is printed",
+    )
+    sub = add_fit(
+        "quality",
+        _fit_quality,
+        "train a classifier of good against ordinary text (fastText)",
+        "fit quality --positive books.jsonl --negative out/web --out models/quality",
+    )
+    sub.add_argument("--positive", nargs="+", required=True, metavar="PATHS", help=tables)
+    sub.add_argument("--negative", nargs="+", required=True, metavar="PATHS")
+    sub.add_argument(
+        "--reference", nargs="+", metavar="PATHS", help="whose scores make the cut-offs"
+    )
+    sub.add_argument("--out", type=_directory, required=True, metavar="DIR")
+    sub = add_fit(
+        "cutoffs",
+        _fit_cutoffs,
+        "score a sample, for a step that keeps a share of each language",
+        "fit cutoffs out/web --step perplexity --set perplexity.model=lm/en.arpa "
+        "--out lm/cutoffs.json",
+    )
+    sub.add_argument("paths", nargs="+", metavar="PATHS", help=tables)
+    sub.add_argument("--step", required=True, choices=["perplexity", "quality", "neural_quality"])
+    sub.add_argument("--out", type=_file, required=True, metavar="FILE.json")
+    sub.add_argument("--language-model", default="", metavar="MODEL", help="default: lid.176")
+    sub.add_argument("--no-language", action="store_true", help="all languages together")
+    _add_set(sub, "a key of the step: perplexity.model=lm/{lang}.arpa")
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{value} is not above 0 and at most 1")
+    return value
+
+
+def _file(text: str) -> str:
+    if not text or Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text or 'empty'}: name a file")
+    return text
+
+
 def _at_least_one(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -368,13 +512,15 @@ def _directory(text: str) -> str:
     return text
 
 
-def _add_set(sub: argparse.ArgumentParser) -> None:
+def _add_set(
+    sub: argparse.ArgumentParser, what: str = "change a key of the configuration: train.steps=20"
+) -> None:
     sub.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change a key of the configuration: train.steps=20",
+        help=what,
     )
 
 

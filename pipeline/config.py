@@ -116,7 +116,7 @@ def load(path: str | Path, changes: list[str] | None = None) -> Run:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: not valid TOML: {error}"]) from None
     for change in changes or []:
-        _override(table, change)
+        override(table, change)
     return parse(table)
 
 
@@ -140,6 +140,15 @@ def parse(table: dict[str, Any]) -> Run:
     if mistakes:
         raise ConfigError(mistakes)
     return run
+
+
+def parse_steps(entries: list[dict[str, Any]], place: str) -> tuple[Use, ...]:
+    """Steps alone, without a run. Raises ConfigError."""
+    mistakes: list[str] = []
+    steps = _steps(entries, place, mistakes)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return steps
 
 
 def resolved(run: Run) -> dict[str, Any]:
@@ -351,7 +360,8 @@ def _hint(word: str, known: list[str]) -> str:
     return f" Known: {', '.join(known)}." if known else ""
 
 
-def _override(table: dict[str, Any], change: str) -> None:
+def override(table: dict[str, Any], change: str) -> None:
+    """Sets a key of a TOML table by `dotted.key=value`. Raises ConfigError."""
     key, equals, text = change.partition("=")
     if not equals or not key:
         raise ConfigError([f"--set {change}: not of the form key=value"])
