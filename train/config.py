@@ -77,6 +77,14 @@ class Train:
     """Packed rows a step, over all micro-batches."""
     micro_rows: int | None = None
     """Rows held in memory at once, a divisor of batch_rows; all of them if not given."""
+    first_batch_rows: int = 0
+    """Rows of the first step's batch, which grows in multiples of it to batch_rows; 0: no ramp."""
+    batch_ramp_steps: int = 0
+    """The step from which batches have all their rows."""
+    first_sequence_length: int = 0
+    """At which rows are cut at first, growing in multiples of it to whole rows; 0: never cut."""
+    length_ramp_steps: int = 0
+    """The step from which rows are whole."""
     learning_rate: float = 3e-3
     """At the end of the warm-up; it then falls along a cosine to final_fraction of it."""
     warmup_steps: int = 10
@@ -127,6 +135,19 @@ class Train:
             raise ValueError(
                 f"micro_rows: {self.micro_rows} does not divide batch_rows ({self.batch_rows})"
             )
+        if self.first_batch_rows and self.batch_rows % self.first_batch_rows:
+            raise ValueError(
+                f"first_batch_rows: {self.first_batch_rows} does not divide "
+                f"batch_rows ({self.batch_rows})"
+            )
+        for first, steps in (
+            ("first_batch_rows", "batch_ramp_steps"),
+            ("first_sequence_length", "length_ramp_steps"),
+        ):
+            if min(getattr(self, first), getattr(self, steps)) < 0:
+                raise ValueError(f"{first}, {steps}: one of them is below 0")
+            if bool(getattr(self, first)) != bool(getattr(self, steps)):
+                raise ValueError(f"{first}, {steps}: a ramp needs both of them")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads: {self.threads} is below 1")
         if not 0 <= self.warmup_steps <= self.steps:

@@ -5,10 +5,14 @@ The order is a permutation of all rows, computed for each position by a Feistel 
 being stored: no start-up, no memory, and any step is reached at once. The global batch of a step is
 fixed; a rank takes its slice of it. When all rows were seen, they come again in another order.
 
-Shapes: T = rows x sequence_length tokens of a rank's batch; D = documents in it, empty row tails
+A batch is read, pinned and sent as it is stored: 2 bytes a token and the documents' lengths. What
+the model wants besides (targets, mask, positions: 25 bytes a token) `unpack` makes on its device.
+
+Shapes: T = rows x sequence_length tokens of a micro-batch; D = documents in it, empty row tails
 counted as documents.
 """
 
+import contextlib
 import functools
 import queue
 import threading
@@ -20,24 +24,47 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from train.config import Train
 from train.packing import FORMAT
+from train.schedule import batch_rows, first_row, sequence_length
 
 FEISTEL_ROUNDS = 6
 
 
 class Batch(NamedTuple):
-    """One step's input of one rank. No target crosses a document; where `mask_T` is False there is
-    none."""
+    """A micro-batch of one rank, as it is stored."""
+
+    tokens_T: torch.Tensor  # int16 with the bits of uint16, or int32
+    cu_seqlens: torch.Tensor  # int32 [D + 1], from 0 to T
+    empty_D: torch.Tensor  # bool: the tails of rows, which are no documents
+    rows: torch.Tensor  # int64: which rows these are, for the sidecars
+
+    def n_targets(self) -> int:
+        """Tokens that have a next one in their document."""
+        return int((self.cu_seqlens.diff() - 1)[~self.empty_D].sum())
+
+
+class Inputs(NamedTuple):
+    """What the model takes. No target crosses a document; where `mask_T` is False there is none."""
 
     tokens_T: torch.Tensor  # int64
     targets_T: torch.Tensor  # int64: the next token of the document, 0 where there is none
     mask_T: torch.Tensor  # bool
     positions_T: torch.Tensor  # int64, from 0 in each document
-    cu_seqlens: torch.Tensor  # int32 [D + 1], from 0 to T
-    rows: torch.Tensor  # int64: which rows these are, for the sidecars
+    cu_seqlens: torch.Tensor  # int32 [D + 1]
 
-    def to(self, device: torch.device) -> "Batch":
-        return Batch(*(x.to(device, non_blocking=True) for x in self))
+
+def unpack(batch: Batch, device: torch.device) -> Inputs:
+    """A batch on its device; nothing waits for it."""
+    T = len(batch.tokens_T)
+    stored, cu_seqlens, empty_D = (x.to(device, non_blocking=True) for x in batch[:3])
+    tokens = stored.long() & 0xFFFF if stored.dtype == torch.int16 else stored.long()
+    lengths = cu_seqlens.diff()
+    mask = (~empty_D).repeat_interleave(lengths, output_size=T)
+    mask[cu_seqlens[1:].long() - 1] = False  # a document's last token has no next one
+    starts = cu_seqlens[:-1].long().repeat_interleave(lengths, output_size=T)
+    positions = torch.arange(T, device=device) - starts
+    return Inputs(tokens, tokens.roll(-1) * mask, mask, positions, cu_seqlens)
 
 
 class PackedRows:
@@ -74,33 +101,34 @@ class PackedRows:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def read(self, rows: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-        """tokens [len(rows), sequence_length] as stored, and each row's document lengths."""
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(tokens [len(rows), sequence_length] as stored, lengths of their documents one row after
+        another, number of documents of each row)."""
         tokens = np.empty((len(rows), self.sequence_length), self._tokens[0].dtype)
         lengths = []
-        for i, row in enumerate(rows.tolist()):
-            b = int(np.searchsorted(self._starts, row, "right")) - 1
-            local = row - int(self._starts[b])
-            tokens[i] = self._tokens[b][local]
+        in_batch = np.searchsorted(self._starts, rows, "right") - 1
+        local = rows - self._starts[in_batch]
+        for i, (b, row) in enumerate(zip(in_batch.tolist(), local.tolist(), strict=True)):
+            tokens[i] = self._tokens[b][row]
             offsets, values = self._lengths[b]
-            lengths.append(values[offsets[local] : offsets[local + 1]])
-        return tokens, lengths
+            lengths.append(values[offsets[row] : offsets[row + 1]])
+        return tokens, np.concatenate(lengths), np.array([len(n) for n in lengths])
 
 
 class Loader:
-    """Iterates over the batches of steps start_step, start_step + 1, ... without end; a thread
-    reads ahead.
+    """Iterates over what a rank reads in steps start_step, start_step + 1, ... without end: a list
+    of micro-batches each. A thread reads ahead.
 
-    batch_rows: rows of the global batch, a multiple of `world`. Raises ValueError where the files
-    do not go together, are truncated, or were made with another tokenizer than `tokenizer` (its
-    digest, see tokenizer.encode.digest).
+    The rows of a step depend on config (seed, batch_rows and its ramp) alone, so any number of
+    ranks, of which each takes its slice, sees the same. Raises ValueError where the files do not go
+    together, are truncated, or were made with another tokenizer than `tokenizer` (its digest, see
+    tokenizer.encode.digest).
     """
 
     def __init__(
         self,
         paths: Sequence[str],
-        batch_rows: int,
-        seed: int,
+        config: Train,
         rank: int = 0,
         world: int = 1,
         start_step: int = 0,
@@ -115,79 +143,93 @@ class Loader:
                 f"{paths[0]}: packed with tokenizer {self.rows.tokenizer}, not {tokenizer}; "
                 "pack it again"
             )
-        if batch_rows < 1 or batch_rows % world:
-            raise ValueError(
-                f"batch_rows: {batch_rows} is not a positive multiple of {world} ranks"
-            )
+        for name in ("batch_rows", "first_batch_rows"):
+            if getattr(config, name) % world:
+                raise ValueError(
+                    f"{name}: {getattr(config, name)} is not a multiple of {world} ranks"
+                )
         assert 0 <= rank < world, (rank, world)
-        self.batch_rows, self.seed, self.rank, self.world = batch_rows, seed, rank, world
+        self.config, self.rank, self.world = config, rank, world
         self.start_step, self.prefetch, self.pin_memory = start_step, prefetch, pin_memory
 
-    def batch(self, step: int) -> Batch:
-        """The batch of any step."""
-        share = self.batch_rows // self.world
-        first = step * self.batch_rows + self.rank * share
-        rows = shuffled(np.arange(first, first + share), len(self.rows), self.seed)
-        batch = make_batch(*self.rows.read(rows), rows)
-        return Batch(*(x.pin_memory() for x in batch)) if self.pin_memory else batch
+    def step(self, step: int) -> list[Batch]:
+        """What this rank reads in any step."""
+        share = batch_rows(step, self.config) // self.world
+        first = first_row(step, self.config) + self.rank * share
+        rows = shuffled(np.arange(first, first + share), len(self.rows), self.config.seed)
+        cut_at = sequence_length(step, self.config, self.rows.sequence_length)
+        micro = self.config.micro_rows or share
+        batches = [
+            make_batch(*self.rows.read(part), part, cut_at)
+            for part in (rows[i : i + micro] for i in range(0, share, micro))
+        ]
+        if self.pin_memory:
+            batches = [Batch(*(x.pin_memory() for x in batch)) for batch in batches]
+        return batches
 
-    def __iter__(self) -> Generator[Batch, None, None]:
-        ready: queue.Queue[Batch | BaseException] = queue.Queue(self.prefetch)
+    def __iter__(self) -> Generator[list[Batch], None, None]:
+        ready: queue.Queue[list[Batch] | BaseException] = queue.Queue(self.prefetch)
         stop = threading.Event()
         work = functools.partial(self._read_ahead, ready, stop)
         thread = threading.Thread(target=work, name="loader", daemon=True)
         thread.start()
         try:
             while True:
-                batch = ready.get()
-                if isinstance(batch, BaseException):
-                    raise batch
-                yield batch
+                batches = ready.get()
+                if isinstance(batches, BaseException):
+                    raise batches
+                yield batches
         finally:
             stop.set()
             thread.join()
 
     def _read_ahead(
-        self, ready: "queue.Queue[Batch | BaseException]", stop: threading.Event
+        self, ready: "queue.Queue[list[Batch] | BaseException]", stop: threading.Event
     ) -> None:
         step = self.start_step
         while not stop.is_set():
-            item: Batch | BaseException
+            item: list[Batch] | BaseException
             try:
-                item = self.batch(step)
+                item = self.step(step)
             except BaseException as error:  # handed to the consumer, which raises it
                 item = error
             while not stop.is_set():
-                try:
+                with contextlib.suppress(queue.Full):
                     ready.put(item, timeout=0.05)
                     break
-                except queue.Full:
-                    continue
             if isinstance(item, BaseException):
                 return
             step += 1
 
 
-def make_batch(tokens_RL: np.ndarray, lengths: list[np.ndarray], rows: np.ndarray) -> Batch:
-    """A batch from rows [R, L] and their documents' lengths; the tail of a row is a document
-    without targets."""
+def make_batch(
+    tokens_RL: np.ndarray,
+    lengths: np.ndarray,
+    documents_R: np.ndarray,
+    rows: np.ndarray,
+    cut_at: int = 0,
+) -> Batch:
+    """A batch from rows [R, L]: the lengths of their documents, one row after another, and how many
+    each row has. What they leave of a row is its tail. Documents are cut where a row reaches a
+    multiple of cut_at."""
     n_rows, width = tokens_RL.shape
-    tails = [np.append(row, width - row.sum()) for row in lengths]
-    segments = np.concatenate(tails).astype(np.int64)
-    is_tail = np.concatenate([np.arange(len(t)) == len(t) - 1 for t in tails])
-    segments, is_tail = segments[segments > 0], is_tail[segments > 0]
+    row_of = np.repeat(np.arange(n_rows), documents_R)
+    filled = np.bincount(row_of, lengths, n_rows).astype(np.int64)
+    behind = np.cumsum(documents_R)  # where the tails go
+    segments = np.insert(lengths.astype(np.int64), behind, width - filled)
+    empty = np.insert(np.zeros(len(lengths), bool), behind, True)
+    segments, empty = segments[segments > 0], empty[segments > 0]
     cu_seqlens = np.concatenate([[0], np.cumsum(segments)])
-    tokens = tokens_RL.reshape(-1).astype(np.int64)
-    mask = np.repeat(~is_tail, segments)
-    mask[cu_seqlens[1:] - 1] = False  # a document's last token has no next one
-    targets = np.append(tokens[1:], 0) * mask
-    positions = np.arange(n_rows * width) - np.repeat(cu_seqlens[:-1], segments)
+    if cut_at and cut_at < width:
+        cuts = (np.arange(n_rows)[:, None] * width + np.arange(0, width, cut_at)[None]).ravel()
+        finer = np.union1d(cu_seqlens, cuts)
+        empty = empty[np.searchsorted(cu_seqlens, finer[:-1], "right") - 1]
+        cu_seqlens = finer
+    tokens = tokens_RL.reshape(-1)
     return Batch(
-        torch.from_numpy(tokens),
-        torch.from_numpy(targets),
-        torch.from_numpy(mask),
-        torch.from_numpy(positions),
+        torch.from_numpy(tokens.view(np.int16 if tokens.dtype == np.uint16 else np.int32)),
         torch.from_numpy(cu_seqlens.astype(np.int32)),
+        torch.from_numpy(empty),
         torch.from_numpy(rows),
     )
 

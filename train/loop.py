@@ -15,7 +15,7 @@ import os
 import sys
 import time
 import typing
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,20 @@ import torch
 
 from train import checkpoint
 from train.config import Train, parameter_count, training_flops
-from train.loader import Batch, Loader, PackedRows, make_batch, packed_files, shuffled
+from train.loader import (
+    Batch,
+    Inputs,
+    Loader,
+    PackedRows,
+    make_batch,
+    packed_files,
+    shuffled,
+    unpack,
+)
 from train.model import Transformer
 from train.optimizer import make_optimizer
 from train.plot import loss_svg
-from train.schedule import learning_rate
+from train.schedule import first_row, learning_rate
 
 METRICS_NAME = "metrics.jsonl"
 
@@ -66,15 +75,20 @@ def train(
     newest = checkpoint.latest(checkpoints)
     start = checkpoint.load(newest, model, optimizer, identity) if newest else 0
     log = _read_metrics(out_dir, start)
-    passes = config.batch_rows * config.steps / len(rows)
+    passes = first_row(config.steps, config) / len(rows)
     n_parameters = parameter_count(model.config)
     say(
         f"train: {config.preset}, {n_parameters / 1e6:.2f}M parameters, {passes:.2f} passes over "
         f"{len(rows)} rows of {rows.sequence_length} tokens; {start} of {config.steps} steps done"
     )
-    with contextlib.closing(
-        _step_batches(config, packed_paths, start, tokenizer_digest)
-    ) as batches:
+    loader = Loader(
+        packed_paths,
+        config,
+        start_step=start,
+        tokenizer=tokenizer_digest,
+        pin_memory=config.device == "cuda",
+    )
+    with contextlib.closing(iter(loader)) as batches:
         for step in range(start, config.steps):
             line = _train_step(model, optimizer, batches, step, config, device)
             last = step + 1 == config.steps
@@ -125,29 +139,10 @@ def evaluate(
         for start in range(0, len(chosen), micro_rows):
             part = chosen[start : start + micro_rows]
             batch = make_batch(*data.read(part), part)
-            total += _loss_sum(model, batch.to(device), config).item()
-            count += int(batch.mask_T.sum())
+            total += _loss_sum(model, unpack(batch, device), config).item()
+            count += batch.n_targets()
         out[name] = total / max(count, 1)
     return out
-
-
-def _step_batches(
-    config: Train, packed_paths: Sequence[str], start: int, tokenizer_digest: str | None
-) -> Generator[list[Batch], None, None]:
-    """The micro-batches of each step from `start` on."""
-    micro_rows = config.micro_rows or config.batch_rows
-    per_step = config.batch_rows // micro_rows
-    loader = Loader(
-        packed_paths,
-        micro_rows,
-        config.seed,
-        start_step=start * per_step,
-        tokenizer=tokenizer_digest,
-        pin_memory=config.device == "cuda",
-    )
-    with contextlib.closing(iter(loader)) as stream:
-        while True:
-            yield [next(stream) for _ in range(per_step)]
 
 
 def _train_step(
@@ -162,13 +157,13 @@ def _train_step(
     began = time.perf_counter()
     micro = next(batches)
     waited = time.perf_counter() - began
-    n_targets = sum(int(batch.mask_T.sum()) for batch in micro)
+    n_targets = sum(batch.n_targets() for batch in micro)
     rate = learning_rate(step, config)
     for group in optimizer.param_groups:
         group["lr"] = rate
     loss = 0.0
     for batch in micro:
-        part = _loss_sum(model, batch.to(device), config) / max(n_targets, 1)
+        part = _loss_sum(model, unpack(batch, device), config) / max(n_targets, 1)
         part.backward()
         loss += part.item()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm).item()
@@ -196,12 +191,10 @@ def _train_step(
     }
 
 
-def _loss_sum(model: Transformer, batch: Batch, config: Train) -> torch.Tensor:
+def _loss_sum(model: Transformer, inputs: Inputs, config: Train) -> torch.Tensor:
     bf16 = config.precision == "bf16"
-    with torch.autocast(batch.tokens_T.device.type, torch.bfloat16, enabled=bf16):
-        return model.loss_sum(
-            batch.tokens_T, batch.targets_T, batch.mask_T, batch.positions_T, batch.cu_seqlens
-        )
+    with torch.autocast(inputs.tokens_T.device.type, torch.bfloat16, enabled=bf16):
+        return model.loss_sum(*inputs)
 
 
 def _flops(model: Transformer, batch: Batch) -> int:
