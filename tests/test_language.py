@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from filters.fit_quality import _train
-from filters.language import CANARIES, Language, language, lid_176, one_line
+from filters.language import CANARIES, Language, language, lid_176, one_line, without_capitals
 from pipeline.schema import DOCUMENT
 
 ENGLISH = (
@@ -70,6 +70,19 @@ def test_agrees_with_fasttext_itself():
         assert column(docs, f"language.{prefix}score") == [
             min(float(values[rank]), 1.0) for values in scores
         ]
+
+
+def test_capitals():
+    texts = [GERMAN.upper(), GERMAN, None, "", "A", "123"]
+    read = without_capitals(one_line(pa.array(texts))).to_pylist()
+    assert read == [GERMAN.lower(), GERMAN, None, "", "a", "123"]
+    plain, lowered = (
+        language(table(texts), Language(keep=("de",), lower_capitals=lower)).to_pylist()
+        for lower in (False, True)
+    )
+    assert lowered[0]["language.label"] == "de"
+    assert lowered[0]["language.score"] > plain[0]["language.score"] or plain[0]["rule"]
+    assert lowered[1] == plain[1]
 
 
 def test_a_threshold_for_each_language():
