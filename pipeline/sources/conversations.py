@@ -87,8 +87,9 @@ def read_thread(
     counts = {"n_comments": str(len(comments)), "n_dropped": str(len(comments) - len(reached))}
     if config.conversations == "best":
         leaves = _best(thread)
-    elif len(leaves) > config.max_conversations:
-        counts["n_conversations"] = str(len(leaves))
+    else:
+        if len(leaves) > config.max_conversations:
+            counts["n_conversations"] = str(len(leaves))
         leaves = sorted(leaves, key=_rank)[: config.max_conversations]
     for leaf in leaves:
         yield _conversation(f"{key}/{leaf.id}", _way_to(leaf, thread), counts, thread, config)
