@@ -13,7 +13,6 @@ of which the split of the shortened texts is half; the step after it finds that 
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -68,36 +67,28 @@ class C4:
             raise ValueError("policy_phrases: an empty phrase would remove every line")
 
 
-class Cleaned(NamedTuple):
-    texts: pa.Array  # string, with the lines that are left; null for a null text
-    counts: np.ndarray  # int64[documents, len(COUNTS)]
-    n_sentences: np.ndarray  # int64[documents]
-
-
 def c4(docs: pa.Table, config: C4) -> pa.Table:
     """Adds c4.n_lines and ten more signals, removes lines from documents that it does not mark."""
     texts = docs["text"]
-    cleaned = clean(texts, config)
-    absent = texts.is_null().to_numpy(zero_copy_only=False)
-    columns = {name: pa.array(cleaned.counts[:, i], mask=absent) for i, name in enumerate(COUNTS)}
-    columns["n_sentences"] = pa.array(cleaned.n_sentences, mask=absent)
-    docs = with_signals(docs, "c4", columns)
-    bounds = [
+    columns, left = measure(texts, config)
+    docs = mark(with_signals(docs, "c4", columns), bounds(config))
+    edited = pc.if_else(docs["rule"].is_null(), left, texts)
+    return docs.set_column(docs.column_names.index("text"), docs.schema.field("text"), edited)
+
+
+def bounds(config: C4) -> list[Bound]:
+    found = [
         Bound("lorem_ipsum", "c4.n_lorem_ipsum_lines", most=config.max_lorem_ipsum_lines),
         Bound("curly_bracket", "c4.n_curly_bracket_lines", most=config.max_curly_bracket_lines),
     ]
     if config.min_sentences:
-        bounds.append(Bound("too_few_sentences", "c4.n_sentences", least=config.min_sentences))
-    else:
-        bounds.append(Bound("no_line_left", "c4.n_kept_lines", least=1))
-    docs = mark(docs, bounds)
-    edited = pc.if_else(docs["rule"].is_null(), cleaned.texts, texts)
-    return docs.set_column(docs.column_names.index("text"), docs.schema.field("text"), edited)
+        return [*found, Bound("too_few_sentences", "c4.n_sentences", least=config.min_sentences)]
+    return [*found, Bound("no_line_left", "c4.n_kept_lines", least=1)]
 
 
-def clean(texts: pa.ChunkedArray, config: C4) -> Cleaned:
-    """The lines that are left, and how many went for what. Counts are of the lines that a rule
-    looked at: one that went for its long word is not searched for phrases."""
+def measure(texts: pa.ChunkedArray, config: C4) -> tuple[dict[str, pa.Array], pa.Array]:
+    """int64 columns, null for a null text, and the texts with the lines that are left. Of a line
+    that more than one rule would remove only the first counts, in the order of `COUNTS`."""
     spans = spans_of(texts)
     data, offsets, counts = clean_lines(
         *line_arguments(spans),
@@ -110,10 +101,12 @@ def clean(texts: pa.ChunkedArray, config: C4) -> Cleaned:
         config.removes_javascript_lines,
     )
     absent = texts.is_null().to_numpy(zero_copy_only=False)
-    mask = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
-    buffers = [mask, pa.py_buffer(offsets), pa.py_buffer(data)]
+    valid = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
+    buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(data)]
     left = pa.Array.from_buffers(pa.string(), len(absent), buffers)
-    return Cleaned(left, counts, count_line_sentences(*_sentence_arguments(spans_of(left))))
+    columns = {name: pa.array(counts[:, i], mask=absent) for i, name in enumerate(COUNTS)}
+    n_sentences = count_line_sentences(*_sentence_arguments(spans_of(left)))
+    return columns | {"n_sentences": pa.array(n_sentences, mask=absent)}, left
 
 
 def line_arguments(spans: Spans) -> tuple[np.ndarray, ...]:

@@ -49,19 +49,20 @@ class FineWeb:
 def fineweb(docs: pa.Table, config: FineWeb) -> pa.Table:
     """Adds fineweb.n_lines and four more signals; marks the first rule failed."""
     docs = with_signals(docs, "fineweb", measure(docs["text"], config.short_line_chars))
+    return mark(docs, bounds(config))
+
+
+def bounds(config: FineWeb) -> list[Bound]:
     low, short = config.min_terminal_line_fraction, config.max_short_line_fraction
     repeated = config.max_dup_line_char_fraction
     per_word = config.max_newline_to_word_ratio
-    return mark(
-        docs,
-        [
-            Bound("no_line", "fineweb.n_lines", least=1),
-            Bound("too_few_terminal_lines", "fineweb.terminal_line_fraction", least=low),
-            Bound("too_many_short_lines", "fineweb.short_line_fraction", most=short),
-            Bound("too_many_repeated_lines", "fineweb.dup_line_char_fraction", most=repeated),
-            Bound("too_many_newlines", "fineweb.newline_to_word_ratio", most=per_word),
-        ],
-    )
+    return [
+        Bound("no_line", "fineweb.n_lines", least=1),
+        Bound("too_few_terminal_lines", "fineweb.terminal_line_fraction", least=low),
+        Bound("too_many_short_lines", "fineweb.short_line_fraction", most=short),
+        Bound("too_many_repeated_lines", "fineweb.dup_line_char_fraction", most=repeated),
+        Bound("too_many_newlines", "fineweb.newline_to_word_ratio", most=per_word),
+    ]
 
 
 def measure(

@@ -79,45 +79,38 @@ class GopherRepetition:
 def gopher_quality(docs: pa.Table, config: GopherQuality) -> pa.Table:
     """Adds gopher.n_words and seven more signals; marks the first rule failed."""
     docs = with_signals(docs, "gopher", measure_quality(docs["text"], config.stop_words))
+    return mark(docs, quality_bounds(config))
+
+
+def quality_bounds(config: GopherQuality) -> list[Bound]:
     symbols = config.max_symbol_to_word_ratio
-    return mark(
-        docs,
-        [
-            Bound("too_few_words", "gopher.n_words", least=config.min_words),
-            Bound("too_many_words", "gopher.n_words", most=config.max_words),
-            Bound("words_too_short", "gopher.mean_word_length", least=config.min_mean_word_length),
-            Bound("words_too_long", "gopher.mean_word_length", most=config.max_mean_word_length),
-            Bound("too_many_hashes", "gopher.hash_to_word_ratio", most=symbols),
-            Bound("too_many_ellipses", "gopher.ellipsis_to_word_ratio", most=symbols),
-            Bound(
-                "too_many_bullet_lines",
-                "gopher.bullet_line_fraction",
-                most=config.max_bullet_line_fraction,
-            ),
-            Bound(
-                "too_many_ellipsis_lines",
-                "gopher.ellipsis_line_fraction",
-                most=config.max_ellipsis_line_fraction,
-            ),
-            Bound(
-                "too_few_alpha_words",
-                "gopher.alpha_word_fraction",
-                least=config.min_alpha_word_fraction,
-            ),
-            Bound("too_few_stop_words", "gopher.n_stop_words", least=config.min_stop_words),
-        ],
-    )
+    shortest, longest = config.min_mean_word_length, config.max_mean_word_length
+    bullets, ellipses = config.max_bullet_line_fraction, config.max_ellipsis_line_fraction
+    alpha = config.min_alpha_word_fraction
+    return [
+        Bound("too_few_words", "gopher.n_words", least=config.min_words),
+        Bound("too_many_words", "gopher.n_words", most=config.max_words),
+        Bound("words_too_short", "gopher.mean_word_length", least=shortest),
+        Bound("words_too_long", "gopher.mean_word_length", most=longest),
+        Bound("too_many_hashes", "gopher.hash_to_word_ratio", most=symbols),
+        Bound("too_many_ellipses", "gopher.ellipsis_to_word_ratio", most=symbols),
+        Bound("too_many_bullet_lines", "gopher.bullet_line_fraction", most=bullets),
+        Bound("too_many_ellipsis_lines", "gopher.ellipsis_line_fraction", most=ellipses),
+        Bound("too_few_alpha_words", "gopher.alpha_word_fraction", least=alpha),
+        Bound("too_few_stop_words", "gopher.n_stop_words", least=config.min_stop_words),
+    ]
 
 
 def gopher_repetition(docs: pa.Table, config: GopherRepetition) -> pa.Table:
     """Adds gopher.dup_line_fraction and twelve more signals; marks the first rule failed, which is
     named by its signal: dup_line_fraction exceeds max_dup_line_fraction."""
     docs = with_signals(docs, "gopher", measure_repetition(docs["text"]))
+    return mark(docs, repetition_bounds(config))
+
+
+def repetition_bounds(config: GopherRepetition) -> list[Bound]:
     names = [field.name.removeprefix("max_") for field in fields(config)]
-    return mark(
-        docs,
-        [Bound(f"high_{n}", f"gopher.{n}", most=getattr(config, f"max_{n}")) for n in names],
-    )
+    return [Bound(f"high_{n}", f"gopher.{n}", most=getattr(config, f"max_{n}")) for n in names]
 
 
 def measure_quality(

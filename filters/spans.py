@@ -21,20 +21,24 @@ from filters.kernels import (
     character_tables,
     decode,
     hash_bytes,
+    mix,
     slot_of,
     table_size,
     text_buffers,
 )
 from filters.tokens import (
     ABBREVIATIONS,
+    ALPHA,
     FIRM,
     GLUED,
+    KIND,
     MARKED,
     NO_STOP,
     OPENS_SENTENCE,
     POINT,
     SYMBOL,
     is_abbreviated,
+    is_contraction,
     last_code,
     symbol_at,
     word_at,
@@ -83,6 +87,12 @@ def spans_of(texts: pa.Array | pa.ChunkedArray) -> Spans:
             return _rows_of(_joined(known, added), rows, data, offsets)
     _last = split(data, offsets)
     return _last
+
+
+def forget() -> None:
+    """Drops what `spans_of` keeps: for measurements, and to free its memory."""
+    global _last
+    _last = None
 
 
 def _rows_of(spans: Spans, rows: np.ndarray, data: np.ndarray, offsets: np.ndarray) -> Spans:
@@ -190,15 +200,22 @@ def _split(
             flags = GLUED if glued else 0
             if stop in (POINT, MARKED) and not glued:
                 stop = FIRM
-            if here == OTHER:
-                at, hashes[n], chars[n], found = symbol_at(data, at, end, classes, traits)
-                if (
-                    found == POINT
-                    and glued
-                    and is_abbreviated(hashes, chars, kinds, n, upper, abbreviations)
-                ):
-                    found = NO_STOP
-                stop = max(stop if stop == FIRM else NO_STOP, found)
+            if here == OTHER and not (
+                glued and kinds[n - 1] & KIND == ALPHA and is_contraction(data, at, end, classes)
+            ):
+                dotted = at - first >= 3 and data[at - 2] == 0x2E  # p.m. and the like
+                at, hashes[n], chars[n], found = symbol_at(data, at, end, traits)
+                if found == POINT and glued:
+                    if kinds[n - 1] & KIND == SYMBOL:
+                        found = MARKED
+                    elif is_abbreviated(hashes, chars, kinds, n, dotted, upper, abbreviations):
+                        hashes[n - 1] = mix(hashes[n - 1])  # Mr. is one token
+                        chars[n - 1] += 1
+                        n_chars += 1
+                        stop = NO_STOP
+                        continue
+                after = min(stop, MARKED) if stop != FIRM else FIRM
+                stop = max(after, found)
                 kinds[n] = SYMBOL | flags
             else:
                 if stop == FIRM or (
@@ -206,7 +223,7 @@ def _split(
                 ):
                     flags |= OPENS_SENTENCE
                 stop = NO_STOP
-                at, hashes[n], chars[n], kind = word_at(data, at, end, classes)
+                at, hashes[n], chars[n], kind = word_at(data, at, end, classes, traits)
                 kinds[n] = kind | flags
                 upper = traits[last_code(data, at)] & UPPER != 0
             n_chars += chars[n]

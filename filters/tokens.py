@@ -7,15 +7,17 @@ On web pages n_words is within 1% of spaCy's for most documents: `benchmarks/fil
 import numpy as np
 from numba import njit
 
-from filters.characters import TERMINAL
+from filters.characters import TERMINAL, UPPER
 from filters.kernels import (
     DIGIT,
     IDEOGRAPH,
     LETTER,
     MARK,
     OTHER,
+    SPACE,
     UNSPACED,
     decode,
+    hash_bytes,
     mix,
     slot_of,
 )
@@ -39,13 +41,14 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 @njit(cache=True, nogil=True)
 def word_at(
-    data: np.ndarray, at: int, end: int, classes: np.ndarray
+    data: np.ndarray, at: int, end: int, classes: np.ndarray, traits: np.ndarray
 ) -> tuple[int, np.uint64, int, int]:
     """(end, hash, characters, kind) of the word that starts at data[at]."""
+    start = at
     code, width = decode(data, at, end)
     first = before = classes[code]  # before: the class of the last character that is no mark
     alpha = first == LETTER or first >= IDEOGRAPH
-    n_chars, n_letters = 1, 1
+    n_chars, n_letters, last = 1, 1, code
     h = (np.uint64(code) + np.uint64(1)) * _ODD  # not 0: then a run of NULs would hash as one
     at += width
     while at < end:
@@ -56,53 +59,134 @@ def word_at(
         elif first >= IDEOGRAPH:
             goes_on = first == UNSPACED and here == UNSPACED and n_letters < UNSPACED_WORD
         elif here == OTHER:
-            goes_on = at + width < end and _joins(
-                code, before, classes[decode(data, at + width, end)[0]]
-            )
+            goes_on = False
+            if code == 0x3A and n_chars < 8 and _is_scheme(data, at, end):
+                link, more = _link_end(data, at, end, classes)
+                return link, hash_bytes(data, start, link, _ODD), n_chars + more, ALPHA
+            if at + width < end:
+                next_code = decode(data, at + width, end)[0]
+                after = classes[next_code]
+                if before in (LETTER, DIGIT) and after in (LETTER, DIGIT):
+                    rises = not traits[last] & UPPER and traits[next_code] & UPPER
+                    goes_on = _joins(code, before, after, rises != 0 and before == LETTER)
+                    goes_on = goes_on and not is_contraction(data, at, end, classes)
         else:
             goes_on = here in (LETTER, DIGIT)
+            if code | 0x20 == 0x6E and goes_on:
+                goes_on = not _is_not(data, at, end, classes)
         if not goes_on:
             break
         alpha = alpha or here == LETTER
         n_letters += here != MARK
         n_chars += 1
         before = before if here == MARK else here
+        last = code
         h = (h ^ (h >> np.uint64(29)) ^ np.uint64(code)) * _ODD
         at += width
     return at, mix(h), n_chars, ALPHA if alpha else NUMBER
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _joins(code: int, before: int, after: int) -> bool:
-    if before == LETTER and after == LETTER:
-        return code in (0x27, 0x2019)  # ' and its typographic form
-    return before == DIGIT and after == DIGIT and code in (0x2C, 0x2E)
+@njit(cache=True, nogil=True)
+def _joins(code: int, before: int, after: int, rises: bool) -> bool:
+    """Whether a symbol between two letters or digits (their classes) is part of the word. rises:
+    a capital follows a letter that is none."""
+    if code in (0x27, 0x2019, 0x26, 0x40, 0x5F, 0xAD):  # ' and ’, & @ _ and the soft hyphen
+        return True
+    if code == 0x2E:  # example.com, but end.Next
+        return not rises
+    if code == 0x2C:
+        return before == DIGIT and after == DIGIT
+    if code == 0x2D:  # covid-19, but not well-known
+        return before != after
+    return code in (0x3A, 0x2F) and after == DIGIT  # 10:30, 1/2
+
+
+@njit(cache=True, nogil=True)
+def is_contraction(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> bool:
+    """Whether data[at:] is 's, 'm, 'd, 're, 've or 'll, with ' or ’, and no word goes on there."""
+    code, width = decode(data, at, end)
+    at += width
+    if code not in (0x27, 0x2019) or at >= end:
+        return False
+    first = data[at] | 0x20
+    if first in (0x73, 0x6D, 0x64):
+        at += 1
+    elif at + 1 < end:
+        second = data[at + 1] | 0x20
+        both = (first in (0x72, 0x76) and second == 0x65) or (first == 0x6C and second == 0x6C)
+        at = at + 2 if both else end + 1
+    else:
+        return False
+    return at == end or (at < end and classes[decode(data, at, end)[0]] < LETTER)
+
+
+@njit(cache=True, nogil=True)
+def _is_not(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> bool:
+    """Whether the n at data[at] is that of the n't of don't."""
+    if at + 2 >= end:
+        return False
+    code, width = decode(data, at + 1, end)
+    at += 1 + width
+    if code not in (0x27, 0x2019) or at >= end or data[at] | 0x20 != 0x74:
+        return False
+    return at + 1 == end or classes[decode(data, at + 1, end)[0]] < LETTER
+
+
+@njit(cache=True, nogil=True)
+def _is_scheme(data: np.ndarray, at: int, end: int) -> bool:
+    """Whether data[at:] is ://, and more."""
+    return at + 3 < end and data[at + 1] == 0x2F and data[at + 2] == 0x2F and data[at + 3] > 0x20
+
+
+@njit(cache=True, nogil=True)
+def _link_end(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> tuple[int, int]:
+    """(end, characters) of the link that goes on at data[at]: up to white space, without the
+    punctuation before it."""
+    n = n_kept = 0
+    kept = at
+    while at < end:
+        code, width = decode(data, at, end)
+        if classes[code] == SPACE or code in (0x22, 0x3C, 0x3E):  # " < >
+            break
+        at += width
+        n += 1
+        if code not in (0x21, 0x27, 0x29, 0x2C, 0x2E, 0x3A, 0x3B, 0x3F, 0x5D):  # ! ' ) , . : ; ? ]
+            kept, n_kept = at, n
+    return kept, n_kept
 
 
 @njit(cache=True, nogil=True)
 def symbol_at(
-    data: np.ndarray, at: int, end: int, classes: np.ndarray, traits: np.ndarray
+    data: np.ndarray, at: int, end: int, traits: np.ndarray
 ) -> tuple[int, np.uint64, int, int]:
-    """(end, hash, characters, stop) of the run of other characters that starts at data[at]. stop:
-    NO_STOP; POINT for a single point at the start; MARKED for !, ? and a single point elsewhere;
-    FIRM for the terminal marks of other scripts, which need no space after them."""
-    h = _ODD
-    n_chars = stop = dots = 0
-    while at < end:
-        code, width = decode(data, at, end)
-        if classes[code] != OTHER:
-            break
-        if dots == 1 and code != 0x2E:
-            stop = max(stop, POINT if n_chars == 1 else MARKED)
-        dots = dots + 1 if code == 0x2E else 0
-        if traits[code] & TERMINAL and code != 0x2E:
-            stop = max(stop, MARKED if code < 0x80 else FIRM)
+    """(end, hash, characters, stop) of the symbol that starts at data[at], or of its run where it
+    is a point, a dash or the like. stop:
+    POINT for one point, MARKED for ! and ?, FIRM for the terminal marks of other scripts, which
+    need no space after them, NO_STOP for anything else."""
+    code, width = decode(data, at, end)
+    h, n_chars = _ODD, 0
+    same = code
+    while same == code and (n_chars == 0 or not _stands_alone(code)):
         h = (h ^ (h >> np.uint64(29)) ^ np.uint64(code)) * _ODD
         n_chars += 1
         at += width
-    if dots == 1:
-        stop = max(stop, POINT if n_chars == 1 else MARKED)
+        if at == end:
+            break
+        same, width = decode(data, at, end)
+    stop = NO_STOP
+    if code == 0x2E:
+        stop = POINT if n_chars == 1 else NO_STOP
+    elif traits[code] & TERMINAL:
+        stop = MARKED if code < 0x80 else FIRM
     return at, mix(h), n_chars, stop
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _stands_alone(code: int) -> bool:
+    """Whether each of !! is a token. Not - . + / \\ ^ ` | ~, nor symbols other than ASCII."""
+    if code >= 0x80:
+        return False
+    return code not in (0x2B, 0x2D, 0x2E, 0x2F, 0x5C, 0x5E, 0x60, 0x7C, 0x7E)
 
 
 @njit(cache=True, nogil=True)
@@ -120,12 +204,13 @@ def is_abbreviated(
     chars: np.ndarray,
     kinds: np.ndarray,
     n: int,
+    dotted: bool,
     upper: bool,
     abbreviations: np.ndarray,
 ) -> bool:
-    """Whether the word before token n is an initial (J., the m of p.m.) or an abbreviation."""
+    """Whether the word before token n is an initial (J., p.m.) or an abbreviation."""
     if kinds[n - 1] & KIND != ALPHA:
         return False
-    if chars[n - 1] == 1 and (upper or kinds[n - 1] & GLUED):
+    if dotted or (chars[n - 1] == 1 and upper):
         return True
     return abbreviations[slot_of(abbreviations, hashes[n - 1])] == hashes[n - 1]

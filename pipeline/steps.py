@@ -13,13 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.c4 import C4, c4
 from filters.decontaminate import Decontaminate, decontaminate, load_sets
+from filters.fineweb import FineWeb, fineweb
 from filters.gopher import GopherQuality, GopherRepetition, gopher_quality, gopher_repetition
 from filters.kernels import hash_strings
+from filters.keywords import Keywords, keywords
 from filters.language import Language, language, load_language
 from filters.neural_quality import NeuralQuality, load_neural, neural_quality
 from filters.perplexity import Perplexity, load_perplexity, perplexity
 from filters.pii import ScrubPii, scrub_pii
+from filters.pii import prepare as prepare_pii
 from filters.quality import Quality, load_quality, quality
 from filters.rules import with_removal
 from pipeline.schema import DOCUMENT, REMOVAL, Fault
@@ -36,11 +40,14 @@ STEPS: dict[str, Step] = {
     "language": Step(language, Language, ("model",), load_language),
     "gopher_repetition": Step(gopher_repetition, GopherRepetition),
     "gopher_quality": Step(gopher_quality, GopherQuality),
+    "c4": Step(c4, C4),
+    "fineweb": Step(fineweb, FineWeb),
+    "keywords": Step(keywords, Keywords, files=("lists",)),
     "perplexity": Step(perplexity, Perplexity, ("model", "tokenizer", "cutoffs"), load_perplexity),
     "quality": Step(quality, Quality, ("model", "cutoffs"), load_quality),
     "neural_quality": Step(neural_quality, NeuralQuality, ("model", "cutoffs"), load_neural),
     "decontaminate": Step(decontaminate, Decontaminate, ("against", "background"), load_sets),
-    "scrub_pii": Step(scrub_pii, ScrubPii),
+    "scrub_pii": Step(scrub_pii, ScrubPii, ("key_file",), prepare_pii),
 }
 
 AUDIT_SEED = 0x41554449

@@ -1,0 +1,431 @@
+"""Gopher, C4 and FineWeb rules: corpusmill and datatrove 0.10.1 on the same texts, in one run.
+
+    python -m benchmarks.filters [--data DIR] [--peers PYTHON] [--repeats 5]
+
+The texts are those that corpusmill extracts from data/web. Speed: CPU seconds of one process; ours
+runs the four steps as a job does (`pipeline.steps.apply`) and each alone, datatrove its four
+filters one after the other on each document. Agreement: every rule alone on every document, with
+our own words and with datatrove's (spaCy's) in their place. Last, the time for each byte of hostile
+texts of 10 MB against that of ordinary ones.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+STEPS = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
+
+QUALITY = {
+    "min_doc_words": "too_few_words",
+    "max_doc_words": "too_many_words",
+    "min_avg_word_length": "words_too_short",
+    "max_avg_word_length": "words_too_long",
+    "max_symbol_word_ratio": ("too_many_hashes", "too_many_ellipses"),
+    "max_bullet_lines_ratio": "too_many_bullet_lines",
+    "max_ellipsis_lines_ratio": "too_many_ellipsis_lines",
+    "max_non_alpha_words_ratio": "too_few_alpha_words",
+    "min_stop_words": "too_few_stop_words",
+}
+REPETITION = {
+    "dup_line_frac": "high_dup_line_fraction",
+    "dup_para_frac": "high_dup_paragraph_fraction",
+    "dup_line_char_frac": "high_dup_line_char_fraction",
+    "dup_para_char_frac": "high_dup_paragraph_char_fraction",
+}
+FINEWEB_OFF = {
+    "line_punct_thr": (-1.0, "too_few_terminal_lines"),
+    "short_line_thr": (2.0, "too_many_short_lines"),
+    "char_duplicates_ratio": (2.0, "too_many_repeated_lines"),
+    "new_line_ratio": (1e9, "too_many_newlines"),
+}
+C4_LINES_ONLY = {"filter_lorem_ipsum": False, "filter_curly_bracket": False}
+
+
+# --- The peer's side: run by a Python that has datatrove and not our packages --------------------
+
+
+def peer_filters() -> list[tuple[str, object]]:
+    """(our rule, datatrove's filter with all other rules off)."""
+    from datatrove.pipeline.filters import (
+        C4QualityFilter,
+        FineWebQualityFilter,
+        GopherQualityFilter,
+        GopherRepetitionFilter,
+    )
+
+    found: list[tuple[str, object]] = []
+    off = dict.fromkeys(QUALITY)
+    for key, rules in QUALITY.items():
+        default = GopherQualityFilter().__dict__[key]
+        for rule in rules if isinstance(rules, tuple) else (rules,):
+            found.append((f"gopher_quality.{rule}", GopherQualityFilter(**{**off, key: default})))
+    none = {**dict.fromkeys(REPETITION), "top_n_grams": (), "dup_n_grams": ()}
+    defaults = GopherRepetitionFilter()
+    for key, rule in REPETITION.items():
+        alone = GopherRepetitionFilter(**{**none, key: getattr(defaults, key)})
+        found.append((f"gopher_repetition.{rule}", alone))
+    for key, prefix in (("top_n_grams", "top"), ("dup_n_grams", "dup")):
+        for n, bound in getattr(defaults, key):
+            alone = GopherRepetitionFilter(**{**none, key: ((n, bound),)})
+            found.append((f"gopher_repetition.high_{prefix}_{n}_gram_char_fraction", alone))
+    for key, (_, rule) in FINEWEB_OFF.items():
+        others = {k: value for k, (value, _) in FINEWEB_OFF.items() if k != key}
+        found.append((f"fineweb.{rule}", FineWebQualityFilter(**others)))
+    no_count = {"min_num_sentences": -1}
+    lorem = C4QualityFilter(**no_count, filter_curly_bracket=False)
+    found.append(("c4.lorem_ipsum", lorem))
+    found.append(("c4.curly_bracket", C4QualityFilter(**no_count, filter_lorem_ipsum=False)))
+    found.append(("c4.too_few_sentences", C4QualityFilter(**C4_LINES_ONLY)))
+    return found
+
+
+REASONS = {
+    "too_many_hashes": "gopher_too_many_hashes",
+    "too_many_ellipses": "gopher_too_many_ellip",
+}
+
+
+def peer_fails(rule: str, peer: object, text: str) -> bool | None:
+    """Whether datatrove's rule removes the text; None where it raises (a division by zero)."""
+    from datatrove.data import Document
+
+    try:
+        verdict = peer.filter(Document(text=text, id="0"))
+    except ZeroDivisionError:
+        return None
+    kept, reason = verdict if isinstance(verdict, tuple) else (verdict, "")
+    wanted = REASONS.get(rule.split(".")[1])
+    return not kept and (wanted is None or reason.startswith(wanted))
+
+
+def peer_verdicts(texts: list[str]) -> dict:
+    """Every rule on every text, the words and their kinds, sentences, and C4's edited texts."""
+    import warnings
+
+    from datatrove.data import Document
+    from datatrove.pipeline.filters import C4QualityFilter
+    from datatrove.utils.text import PUNCTUATION_SET, split_into_sentences, split_into_words
+
+    warnings.simplefilter("ignore")  # means of nothing
+    filters = peer_filters()
+    fails: dict[str, list] = {rule: [] for rule, _ in filters}
+    words, kinds, edited, sentences = [], [], [], []
+    for text in texts:
+        found = split_into_words(text)
+        words.append(found)
+        kinds.append(
+            "".join(
+                "0" if all(c in PUNCTUATION_SET for c in w) else "12"[any(map(str.isalpha, w))]
+                for w in found
+            )
+        )
+        for rule, peer in filters:
+            fails[rule].append(peer_fails(rule, peer, text))
+        document = Document(text=text, id="0")
+        C4QualityFilter(min_num_sentences=-1, **C4_LINES_ONLY).filter(document)
+        edited.append(document.text)
+        lines = document.text.splitlines()
+        sentences.append(sum(len(split_into_sentences(line)) for line in lines))
+    out = {"fails": fails, "words": words, "kinds": kinds, "edited": edited}
+    return out | {"sentences": sentences}
+
+
+def peer_seconds(texts: list[str]) -> dict[str, float]:
+    """CPU seconds of each filter alone, and of the four in a row on what is left."""
+    from datatrove.data import Document
+    from datatrove.pipeline.filters import (
+        C4QualityFilter,
+        FineWebQualityFilter,
+        GopherQualityFilter,
+        GopherRepetitionFilter,
+    )
+    from datatrove.utils.text import split_into_parts
+
+    kinds = (GopherRepetitionFilter, GopherQualityFilter, C4QualityFilter, FineWebQualityFilter)
+    filters = dict(zip(STEPS, (kind() for kind in kinds), strict=True))
+    filters["gopher_quality"].filter(Document(text="Loads the tokenizer.", id="0"))
+    seconds = {}
+    for chosen in (*((step,) for step in STEPS), STEPS):
+        started = time.process_time()
+        for text in texts:
+            split_into_parts.cache_clear()
+            document = Document(text=text, id="0")
+            for step in chosen:
+                try:
+                    verdict = filters[step].filter(document)
+                except ZeroDivisionError:
+                    break
+                if verdict is not True and len(chosen) > 1:
+                    break
+        seconds["all" if len(chosen) > 1 else chosen[0]] = time.process_time() - started
+    return seconds
+
+
+def peer_main(texts_path: str, out: str) -> None:
+    texts = json.loads(Path(texts_path).read_text())
+    answer = peer_verdicts(texts) | {"seconds": peer_seconds(texts), "python": sys.version}
+    Path(out).write_text(json.dumps(answer))
+
+
+# --- Our side ------------------------------------------------------------------------------------
+
+
+def extracted_texts(data: Path) -> list[str]:
+    from pipeline.schema import Document
+    from pipeline.sources import FORMATS
+
+    warc = FORMATS["warc"]
+    texts = []
+    for path in [*sorted(data.glob("web/pages-*.warc.gz")), data / "web" / "archive-it.warc.gz"]:
+        for record in warc.read(str(path), 0, path.stat().st_size, warc.config()):
+            if isinstance(record, Document) and record.rule is None:
+                texts.append(record.text)
+    return texts
+
+
+def documents(texts: list[str]):
+    import pyarrow as pa
+
+    from pipeline.schema import DOCUMENT
+
+    rows = [{"id": str(i), "text": text, "source": "web"} for i, text in enumerate(texts)]
+    return pa.Table.from_pylist(rows, schema=DOCUMENT)
+
+
+def our_seconds(texts: list[str], repeats: int) -> dict[str, list[float]]:
+    """CPU seconds of each step alone and of the four in a row (key all), after one to warm up.
+    Between measurements the last batch that was split is forgotten."""
+    from filters import spans
+    from pipeline.steps import STEPS as TABLE
+    from pipeline.steps import Use, apply
+
+    docs = documents(texts)
+    seconds: dict[str, list[float]] = {}
+    for chosen in (*((step,) for step in STEPS), STEPS):
+        uses = [Use(step, TABLE[step].config()) for step in chosen]
+        times = []
+        for _ in range(repeats + 1):
+            spans.forget()
+            started = time.process_time()
+            apply(docs, uses, 0.01)
+            times.append(time.process_time() - started)
+        seconds["all" if len(chosen) > 1 else chosen[0]] = times[1:]
+    return seconds
+
+
+def given_spans(texts: list[str], words: list[list[str]], kinds: list[str]):
+    """The spans of the texts with another splitter's words for tokens."""
+    import numpy as np
+    import pyarrow as pa
+
+    from filters.kernels import hash_strings, text_buffers
+    from filters.spans import split
+
+    flat = pa.array([word for found in words for word in found], pa.string())
+    ours = split(*text_buffers(flat))
+    hashes = hash_strings(flat, np.uint64(0))
+    single = np.flatnonzero(ours.token_last - ours.token_first == 1)
+    hashes[single] = ours.token_hash[ours.token_first[single]]  # as those of the stop words
+    ends = np.cumsum([0, *map(len, words)])
+    return split(*text_buffers(pa.array(texts, pa.string())))._replace(
+        token_first=ends[:-1],
+        token_last=ends[1:],
+        token_hash=hashes,
+        token_chars=ours.n_chars.astype(np.int32),
+        token_kind=np.array([int(kind) for found in kinds for kind in found], np.uint8),
+    )
+
+
+def our_fails(texts: list[str], peer: dict | None) -> dict[str, list[bool]]:
+    """Whether each rule marks each text; with the peer's words and sentences where given."""
+    import pyarrow as pa
+
+    from filters import c4, fineweb, gopher
+    from filters.rules import mark, with_signals
+
+    column = pa.chunked_array([pa.array(texts, pa.string())])
+    spans = given_spans(texts, peer["words"], peer["kinds"]) if peer else None
+    docs = pa.table({"text": column})
+    quality = gopher.measure_quality(column, gopher.STOP_WORDS, spans)
+    repetition = gopher.measure_repetition(column, spans)
+    docs = with_signals(docs, "gopher", quality | repetition)
+    docs = with_signals(docs, "fineweb", fineweb.measure(column, 30, spans))
+    docs = with_signals(docs, "c4", c4.measure(column, c4.C4())[0])
+    if peer:
+        docs = with_signals(docs, "c4", {"n_sentences": pa.array(peer["sentences"])})
+    bounds = {
+        "gopher_quality": gopher.quality_bounds(gopher.GopherQuality()),
+        "gopher_repetition": gopher.repetition_bounds(gopher.GopherRepetition()),
+        "c4": c4.bounds(c4.C4()),
+        "fineweb": fineweb.bounds(fineweb.FineWeb()),
+    }
+    fails = {}
+    for step, rules in bounds.items():
+        failed = mark(docs, rules)["failed"].to_pylist()
+        for bound in rules:
+            fails[f"{step}.{bound.rule}"] = [bound.rule in (names or ()) for names in failed]
+    return fails
+
+
+def agreement(texts: list[str], peer: dict) -> dict[str, dict]:
+    """For each rule: documents that datatrove's removes, and the share on which the two agree, with
+    our own words and with datatrove's."""
+    own, given = our_fails(texts, None), our_fails(texts, peer)
+    rules = {}
+    for rule, theirs in peer["fails"].items():
+        known = [i for i, fails in enumerate(theirs) if fails is not None]
+        share = [
+            sum(side[rule][i] == theirs[i] for i in known) / len(known) for side in (own, given)
+        ]
+        removed = sum(bool(fails) for fails in theirs)
+        rules[rule] = {"removed": removed, "own": share[0], "given": share[1]}
+    return rules
+
+
+def same_edits(texts: list[str], edited: list[str]) -> float:
+    """The share of texts of which C4's line rules leave the same."""
+    import pyarrow as pa
+
+    from filters.c4 import C4, measure
+
+    config = C4(max_lorem_ipsum_lines=1 << 30, max_curly_bracket_lines=1 << 30, min_sentences=0)
+    ours = measure(pa.chunked_array([pa.array(texts, pa.string())]), config)[1].to_pylist()
+    return sum(a == b for a, b in zip(ours, edited, strict=True)) / len(texts)
+
+
+def hostile_texts(n_bytes: int, ordinary: list[str]) -> dict[str, str]:
+    """Texts of about n_bytes that break what splits or compares texts naively."""
+    prose = "\n".join(ordinary).encode()
+    prose = (prose * (n_bytes // len(prose) + 1))[:n_bytes]
+    return {
+        "ordinary pages": prose.decode(errors="ignore"),
+        "one word": "a" * n_bytes,
+        "one word a line": "ab\n" * (n_bytes // 3),
+        "one word again and again": "ab " * (n_bytes // 3),
+        "all punctuation": ".!?,;:'\"-" * (n_bytes // 9),
+        "points and letters": "a.b'" * (n_bytes // 4),
+        "brackets": "[" * n_bytes,
+        "citations": "[1]" * (n_bytes // 3),
+        "line ends": "\n" * n_bytes,
+        "spaces": " " * n_bytes,
+        "NUL": "\0" * n_bytes,
+        "binary as Latin-1": bytes(range(256)).decode("latin1") * (n_bytes // 384),
+        "astral": "\U0001f600\U00020000" * (n_bytes // 8),
+        "right to left": "שלום עליכם " * (n_bytes // 19),
+        "combining marks": "e" + "\u0301" * (n_bytes // 2),
+        "Thai": "ภาษาไทย" * (n_bytes // 21),
+        "Han": "漢字" * (n_bytes // 6),
+    }
+
+
+def hostile_ratios(ordinary: list[str], repeats: int) -> dict[str, float]:
+    """CPU time for each byte of the four steps on each hostile text, times that of ordinary ones:
+    the least of `repeats`."""
+    from filters import spans
+    from pipeline.steps import STEPS as TABLE
+
+    cost = {}
+    for name, text in hostile_texts(10_000_000, ordinary).items():
+        docs = documents([text])
+        best = float("inf")
+        for _ in range(repeats):
+            spans.forget()
+            started = time.process_time()
+            for step in STEPS:
+                TABLE[step].function(docs, TABLE[step].config())
+            best = min(best, time.process_time() - started)
+        cost[name] = best / len(text.encode())
+    return {name: value / cost["ordinary pages"] for name, value in cost.items()}
+
+
+def run_peer(python: str, texts: list[str]) -> dict | None:
+    if not Path(python).exists():
+        print(f"no peer: {python} is not there (make peers, or --peers PYTHON)")
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        given, out = Path(folder, "texts.json"), Path(folder, "peer.json")
+        given.write_text(json.dumps(texts))
+        command = [python, __file__, "--peer-texts", str(given), "--peer-out", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"datatrove failed:\n{done.stderr[-2000:]}")
+        return json.loads(out.read_text())
+
+
+def report(texts: list[str], peer: dict | None, repeats: int) -> dict:
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    print(f"{len(texts)} pages, {megabytes:.2f} MB of text, {repeats} repeats, one core")
+    figures: dict = {"documents": len(texts), "text_mb": round(megabytes, 2)}
+    for step, seconds in our_seconds(texts, repeats).items():
+        rates = sorted(megabytes / s for s in seconds)
+        line = f"{step:<20}{statistics.median(rates):8.1f} MB/s ({rates[0]:.1f} .. {rates[-1]:.1f})"
+        figures[step] = {"mb_per_s": round(statistics.median(rates), 2)}
+        if peer:
+            theirs = megabytes / peer["seconds"][step]
+            ratio = statistics.median(rates) / theirs
+            line += f"   datatrove {theirs:6.3f} MB/s   {ratio:6.0f} x"
+            figures[step] |= {"datatrove_mb_per_s": round(theirs, 4), "ratio": round(ratio, 1)}
+        print(line)
+    if peer:
+        print(
+            "\nrule, documents that datatrove's removes, agreement with our words, with its words"
+        )
+        figures["agreement"] = agreement(texts, peer)
+        for rule, found in figures["agreement"].items():
+            print(f"{rule:<54}{found['removed']:>5}{found['own']:>9.2%}{found['given']:>9.2%}")
+        figures["same_c4_texts"] = same_edits(texts, peer["edited"])
+        print(f"{'texts that C4 leaves, the same':<54}{figures['same_c4_texts']:>14.2%}")
+    print("\nhostile texts of 10 MB: CPU time for each byte, ordinary pages = 1")
+    figures["hostile"] = hostile_ratios(texts, 2)
+    for name, ratio in figures["hostile"].items():
+        print(f"{name:<28}{ratio:6.2f}")
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    default = os.environ.get("CORPUSMILL_DATA", str(REPO.parent / "shared" / "data"))
+    parser.add_argument("--data", default=default, help="directory with web/pages-*.warc.gz")
+    parser.add_argument(
+        "--peers", default=".venv-peers/bin/python", help="python that has datatrove"
+    )
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--peer-texts", help=argparse.SUPPRESS)
+    parser.add_argument("--peer-out", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peer_texts:
+        peer_main(args.peer_texts, args.peer_out)
+        return
+    texts = extracted_texts(Path(args.data))
+    if not texts:
+        sys.exit(f"{args.data}/web: no pages; give --data")
+    figures = report(texts, run_peer(args.peers, texts), args.repeats)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=REPO
+    ).stdout.strip()
+    print(
+        json.dumps(
+            {
+                "name": "filters",
+                "figures": figures,
+                "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+                "versions": {"datatrove": "0.10.1", "numba": version("numba")},
+                "commit": commit,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
