@@ -138,7 +138,8 @@ def _extract(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.config import parse
 
     source = {"format": args.format, "paths": args.paths}
-    return _execute(parse({"name": "extract", "sources": {args.source: source}}), args.out, args)
+    table = {"name": "extract", "sources": {args.source: source}, "sample_fraction": args.sample}
+    return _execute(parse(table), args.out, args)
 
 
 def _filter(args: argparse.Namespace) -> dict[str, Any]:
@@ -347,6 +348,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("paths", nargs="+", metavar="PATHS")
     sub.add_argument("--format", required=True, choices=formats)
     sub.add_argument("--source", default="input", metavar="NAME", help="the source's name")
+    text = "of the records, chosen by a hash: a trial (default: all)"
+    sub.add_argument("--sample", type=float, default=1.0, metavar="SHARE", help=text)
     sub.add_argument("--out", type=_directory, required=True, metavar="DIR")
     sub = add_single(
         "filter",

@@ -97,6 +97,9 @@ class Run:
     may be lost in any shard."""
     limit: int = 0
     """Records read of each part; 0 is all. For trials."""
+    sample_fraction: float = 1.0
+    """Share of the records read, chosen by a hash of the shard's name and the record's place. For
+    trials: the same records however the shards are split."""
     batch_bytes: int = 16 << 20
     """Text held at once by a task."""
     split_bytes: int = 64 << 20
@@ -281,6 +284,8 @@ def _cross_check(run: Run) -> list[str]:
     for key in ("audit_fraction", "max_error_fraction"):
         if not 0 <= getattr(run, key) <= 1:
             mistakes.append(f"{key}: {getattr(run, key)} is not within 0..1")
+    if not 0 < run.sample_fraction <= 1:
+        mistakes.append(f"sample_fraction: {run.sample_fraction} is not above 0 and at most 1")
     if run.limit < 0:
         mistakes.append(f"limit: {run.limit} is below 0; 0 means all records")
     for key in ("batch_bytes", "split_bytes"):

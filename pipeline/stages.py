@@ -176,7 +176,8 @@ def ingest(state: State, out: str) -> list[Piece]:
             label = f"{shard.source}/{shard.name}@{start}"
             args = {"source": shard.source, "format": config.format, "reader": config.reader}
             args |= {"path": shard.path, "shard": shard.name, "start": start, "end": end}
-            args |= {"limit": run.limit, "out": out, "batch_bytes": run.batch_bytes}
+            args |= {"limit": run.limit, "sample_fraction": run.sample_fraction}
+            args |= {"out": out, "batch_bytes": run.batch_bytes}
             identity = {k: v for k, v in args.items() if k not in ("reader", "path")}
             code = code_version(*INGEST_CODE, *WRITER_CODE)
             reader = dataclasses.asdict(config.reader)

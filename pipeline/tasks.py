@@ -88,6 +88,7 @@ def ingest_part(
     start: int,
     end: int,
     limit: int,
+    sample_fraction: float,
     out: str,
     batch_bytes: int,
 ) -> dict[str, Any]:
@@ -95,7 +96,8 @@ def ingest_part(
     tally, faults = Tally(), []
     documents = part.table("documents", f"{out}/{source}", DOCUMENT)
     removed = part.table("removed", f"removed/{source}", REMOVED, prefix="ingest")
-    records = FORMATS[format].read(path, start, end, reader)
+    quarantine.sample(f"{source}/{shard}/", sample_fraction)
+    records = filter(_is_sampled, FORMATS[format].read(path, start, end, reader))
     for rows in _batches(islice(records, limit or None), batch_bytes):
         good: list[dict[str, Any]] = []
         bad: list[dict[str, Any]] = []
@@ -124,6 +126,11 @@ def ingest_part(
     tally.bytes_in = tally.bytes_kept
     part.faults(source, shard, [("ingest", fault) for fault in faults])
     return tally.counts(source)
+
+
+def _is_sampled(record: Document | Fault) -> bool:
+    """Neither what the reader left out, nor damage beyond the sample's share of it."""
+    return isinstance(record, Document) or quarantine.chosen(record.locator)
 
 
 def _validated(record: Document) -> tuple[Document | Fault, Fault | None]:
