@@ -7,7 +7,8 @@ Models are fitted here, from the books (perplexity; a SentencePiece vocabulary o
 way) and the books against the web pages (quality). The real web pages are scored, their first
 20,000 characters each, by CPU time on one core. The loops take a text at a time: CCNet's normalises
 it character by character, cuts it with SentencePiece and asks kenlm; DCLM's asks fastText. The
-scores are the same, but that the loop over words has a simpler idea of a word. lmplz is compiled with kenlm's sources, and skipped where it is not.
+scores are the same, but that the loop over words has a simpler idea of a word. lmplz is compiled
+from kenlm's sources, and skipped where it is not.
 """
 
 import argparse

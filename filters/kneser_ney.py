@@ -3,11 +3,12 @@ train.
 
 Interpolated, with three discounts an order, as lmplz does it (Heafield et al. 2013, "Scalable
 Modified Kneser-Ney Language Model Estimation", section 3; Chen and Goodman 1998). Probabilities are
-lmplz's within 1e-5; the time is about five times lmplz's.
+lmplz's within 1e-6 (log10); 1.6 million words at order 5 take 3.2 s of CPU time, lmplz 2.1.
 
-Memory is bounded: n-grams are counted by sorted runs of `chunk` tokens (about 100 bytes each while
-they are sorted), and all arrays are mapped files in a scratch directory: 4 bytes a token, 12 for
-each token of the order that is counted, and 54 for each distinct n-gram.
+Memory is bounded: n-grams are counted by sorted runs of `chunk` tokens (about 100 bytes a token
+while they are sorted), and all arrays are mapped files in a scratch directory: 12 bytes a token, 62
+for each distinct n-gram, and 24 for each of every run while an order is counted. 13 million words
+at order 5 took 600 MiB besides those files, and 40 s.
 
 An n-gram is its prefix (an n-gram one shorter), its suffix (the same) and its last word, so every
 sum of the paper is one loop over one of these columns. As in lmplz,
