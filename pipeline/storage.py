@@ -6,20 +6,24 @@ import functools
 import glob
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import re
 import shutil
 import socket
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.fs
 
 TEMPORARY = ".tmp-"  # in the name of a file that is not committed
+REMOTE_BLOCK = 4 << 20  # bytes of one request: an object store answers each after some 50 ms
+_QUERY = re.compile(r"\w+=[^&]*(?:&\w+=[^&]*)*")  # of an s3:// URI, where ? is a wildcard too
 
 
 # --- any file system ---------------------------------------------------------------------------
@@ -34,7 +38,16 @@ def filesystem(path: str) -> tuple[pa.fs.FileSystem, str]:
         import fsspec  # the only use, and slow to import
 
         return pa.fs.PyFileSystem(pa.fs.FSSpecHandler(fsspec.filesystem(scheme))), path
-    return pa.fs.FileSystem.from_uri(path)
+    base, query = _split_query(path)
+    head, wildcard, tail = base.partition("?")
+    fs, place = pa.fs.FileSystem.from_uri(head + query)
+    return fs, place + wildcard + tail
+
+
+def _split_query(uri: str) -> tuple[str, str]:
+    """(the URI, `?endpoint_override=...&scheme=http`): what Arrow takes for stores like S3."""
+    base, _, query = uri.rpartition("?")
+    return (base, f"?{query}") if base and _QUERY.fullmatch(query) else (uri, "")
 
 
 def absolute(path: str) -> str:
@@ -47,16 +60,32 @@ def join(root: str, *names: str) -> str:
 
 
 def open_input(path: str) -> BinaryIO:
-    """A seekable binary file, local or remote."""
+    """A seekable binary file, local or remote. Raises ValueError for an http server that sends
+    whole files only."""
     fs, place = filesystem(path)
     if isinstance(fs, pa.fs.LocalFileSystem):
         return Path(place).open("rb")
-    return fs.open_input_file(place)
+    if path.startswith(("http://", "https://")):
+        _check_ranges(path)
+    raw = cast(io.RawIOBase, fs.open_input_file(place))
+    return cast(BinaryIO, io.BufferedReader(raw, REMOTE_BLOCK))
+
+
+@functools.cache
+def _check_ranges(url: str) -> None:
+    """A server that ignores `Range` would send the file from its start at every seek."""
+    request = urllib.request.Request(url, headers={"Range": "bytes=0-0"})
+    with urllib.request.urlopen(request) as answer:
+        if answer.status != 206 and answer.headers.get("Content-Length") != "0":
+            raise ValueError(f"{url}: its server has no byte ranges; give a downloaded copy")
 
 
 def input_size(path: str) -> int:
     fs, place = filesystem(path)
-    return fs.get_file_info(place).size
+    size = fs.get_file_info(place).size
+    if size is None:
+        raise ValueError(f"{path}: its size is not known; give a downloaded copy")
+    return size
 
 
 def exists(path: str) -> bool:
