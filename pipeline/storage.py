@@ -123,11 +123,11 @@ def expand(pattern: str) -> list[tuple[str, str]]:
         places = [p for p in glob.glob(place, recursive=True) if Path(p).is_file()]  # noqa: PTH207
         return sorted((p, str(PurePosixPath(p).relative_to(fixed))) for p in places)
     matches = re.compile(_glob_regex(place)).fullmatch
-    scheme = pattern.split("://", 1)[0]
+    scheme, query = pattern.split("://", 1)[0], _split_query(pattern)[1]
     selector = pa.fs.FileSelector(str(fixed), recursive=True, allow_not_found=True)
     places = [info.path for info in fs.get_file_info(selector) if info.type == pa.fs.FileType.File]
     return sorted(
-        (f"{scheme}://{p}", str(PurePosixPath(p).relative_to(fixed))) for p in places if matches(p)
+        (f"{scheme}://{p}{query}", str(PurePosixPath(p).relative_to(fixed))) for p in places if matches(p)
     )
 
 
