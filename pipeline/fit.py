@@ -119,7 +119,8 @@ def perplexity_model(
     figures |= documents.report()
     ngrams = " ".join(f"{figures[f'ngrams_{n}']:,}" for n in range(1, order + 1))
     print(f"{figures['words']:,} units in {figures['sentences']:,} sentences; n-grams: {ngrams}")
-    made = {"estimator": "lmplz" if lmplz else "own", "normalization": units.normalization}
+    made: dict[str, Any] = {"estimator": "lmplz" if lmplz else "own"}
+    made |= {"normalization": units.normalization}
     made |= {"sentence": units.sentence, "tokenizer": units.tokenizer}
     write_json(str(Path(out).with_suffix(".json")), made | figures)
     print(f"{out}: {Path(out).stat().st_size:,} bytes")

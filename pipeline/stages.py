@@ -273,8 +273,8 @@ def resolve_files(
             if isinstance(value, dict) or "{lang}" in value:
                 named = _by_language(value, f"{where}.steps[{i}].{key}", place)
                 contents[key] = [(name, identity(path)) for name, path in named.items()]
-                paths = {name: local_copy(p) if copy else p for name, p in named.items()}
-                config = dataclasses.replace(config, **{key: paths})
+                by_name = {name: local_copy(p) if copy else p for name, p in named.items()}
+                config = dataclasses.replace(config, **{key: by_name})
                 continue
             if isinstance(value, str) and Path(place(value)).is_dir():  # a model of several files
                 contents[key] = [(name, identity(path)) for path, name in expand(place(value))]
@@ -290,6 +290,9 @@ def resolve_files(
                 if not paths:
                     raise ConfigError([f"{where}.steps[{i}].{key}: {place(pattern)} names no file"])
                 found += [(path, identity(path)) for path in paths]
+            if isinstance(value, str) and len(found) > 1:
+                what = f"{place(value)} names {len(found)} files, and one is wanted"
+                raise ConfigError([f"{where}.steps[{i}].{key}: {what}"])
             local = [local_copy(path) if copy else path for path, _ in sorted(set(found))]
             contents[key] = sorted((path.rsplit("/", 1)[-1], sha) for path, sha in set(found))
             config = dataclasses.replace(

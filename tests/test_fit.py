@@ -257,6 +257,11 @@ def test_models_are_tried_before_a_run(folder: Path, tmp_path: Path):
     run = parse({"name": "t", "sources": {"mixed": source(folder, "mixed", steps[0], steps[2])}})
     with pytest.raises(ConfigError, match=r"model\.en: .*nowhere\.arpa is not there"):
         look_for_files(run)
+    (tmp_path / "other.bin").write_bytes(b"x")
+    steps[1]["model"] = str(tmp_path / "*.bin")
+    run = parse({"name": "t", "sources": {"mixed": source(folder, "mixed", steps[1])}})
+    with pytest.raises(ConfigError, match=r"model: .* names 2 files, and one is wanted"):
+        look_for_files(run)
 
 
 def test_names_in_a_pattern(tmp_path: Path):
