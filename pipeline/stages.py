@@ -41,6 +41,7 @@ from pipeline.storage import (
     join,
     library_versions,
     local_copy,
+    versions,
     write_json,
 )
 from pipeline.token_stages import make_tokens
@@ -276,8 +277,9 @@ def resolve_files(
                 by_name = {name: local_copy(p) if copy else p for name, p in named.items()}
                 config = dataclasses.replace(config, **{key: by_name})
                 continue
-            if isinstance(value, str) and Path(place(value)).is_dir():  # a model of several files
+            if isinstance(value, str) and Path(place(value)).is_dir():  # a neural model
                 contents[key] = [(name, identity(path)) for path, name in expand(place(value))]
+                contents[key] += versions("torch", "transformers").items()
                 config = dataclasses.replace(config, **{key: place(value)})
                 continue
             patterns = [value] if isinstance(value, str) else list(value)

@@ -2,6 +2,7 @@
 code and values."""
 
 import ast
+import contextlib
 import functools
 import glob
 import hashlib
@@ -270,4 +271,13 @@ def library_versions() -> dict[str, str]:
     names = (
         "fasttext fastwarc kenlm numba numpy presidio-analyzer pyarrow resiliparse sentencepiece"
     )
-    return {name: importlib.metadata.version(name) for name in names.split()}
+    return versions(*names.split())
+
+
+def versions(*names: str) -> dict[str, str]:
+    """Versions of distributions, "none" for one that is not installed."""
+    found = {name: "none" for name in names}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
