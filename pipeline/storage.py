@@ -276,7 +276,7 @@ def library_versions() -> dict[str, str]:
 
 def versions(*names: str) -> dict[str, str]:
     """Versions of distributions, "none" for one that is not installed."""
-    found = {name: "none" for name in names}
+    found = dict.fromkeys(names, "none")
     for name in names:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
