@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import random
 import tarfile
 
 from pipeline.schema import Document, Fault
@@ -136,8 +137,84 @@ def test_real_bulk_tar(shared_data):
     assert kinds(items)[-1] == ("2401.00018", "pdf_only")
     for document in items[:-1]:
         assert document.rule is None and document.meta["title"]
-        assert document.text.startswith(("\\section", "\\chapter", "\\begin{abstract}")), (
-            document.text[:80]
-        )
+        assert document.text.startswith(("\\section", "\\chapter")), document.text[:80]
         assert "\\documentclass" not in document.text and "thebibliography" not in document.text
-    assert len(items[16].text) > 1_500_000  # the HoTT book, out of its 60 files
+    categories, hott = items[1], items[16]
+    assert categories.text.startswith(
+        "\\section{Introduction}\n\\label{section-introduction}\n\n\\noindent\n"
+        "Categories were first introduced in \\cite{GenEqui}."
+    )
+    # \Ob is the paper's own; its references in comments are gone
+    assert "A set of objects $\\mathop{\\mathrm{Ob}}\\nolimits(\\mathcal{C})$." in categories.text
+    assert "\\begin{reference}" not in categories.text and "\\Ob" not in categories.text
+    # the HoTT book, out of its 60 files
+    assert hott.meta == {
+        "title": "Homotopy Type Theory: Univalent Foundations of Mathematics",
+        "author": "The Univalent Foundations Program",
+    }
+    assert len(hott.text) > 1_400_000 and "\\jdeq" not in hott.text.replace("vs-jdeq", "")
+    assert hott.text.startswith("\\chapter*{Preface}\n\\label{cha:preface}")
+    assert "a function $f:A\\to B$" in hott.text
+
+
+def test_real_papers_as_plain_text(shared_data):
+    path = shared_data / "arxiv/arXiv_src_2401_001.tar"
+    items = list(read_arxiv(str(path), 0, path.stat().st_size, Arxiv(markup="text", math="drop")))
+    text = items[1].text
+    assert text.startswith(
+        "Introduction\n\nCategories were first introduced in [cite]. The category of categories "
+        "(which is a proper class) is a -category."
+    )
+    for document in items[:-1]:
+        assert "\\section" not in document.text and "$" not in document.text, document.locator
+
+
+def test_what_has_no_tex(tmp_path):
+    kinds_of = {
+        "pdf_only": [b"%PDF-1.5", tar({"p.pdf": b"%PDF"})],
+        "ps_only": [b"%!PS-Adobe-2.0", tar({"p.ps": b"%!PS", "f.eps": b"x"})],
+        "html_only": [b"<html><p>x", tar({"p.html": b"<p>"})],
+        "docx_only": [b"PK\x03\x04", tar({"p.docx": b"PK"})],
+        "no_main_file": [tar({"readme": "x"}), tar({"a.sty": "\\def\\x{}"})],
+    }
+    files = {
+        f"2401/2401.0000{i}{j}.gz": gzip.compress(data)
+        for i, datas in enumerate(kinds_of.values())
+        for j, data in enumerate(datas)
+    }
+    found = kinds(read(tmp_path, tar(files)))
+    assert [kind for _, kind in found] == [kind for kind in kinds_of for _ in range(2)]
+
+
+def test_options_charsets_and_withdrawn_papers(tmp_path):
+    koi8 = "\\documentclass{a}\\usepackage[koi8-r]{inputenc}\\begin{document}\\section{Мир}"
+    data = tar(
+        {
+            "2401/2401.00001.gz": gzip.compress(koi8.encode("koi8-r")),
+            "2401/2401.00002.gz": gzip.compress(b"%auto-ignore\nThis paper has been withdrawn."),
+            "2401/2401.00003.gz": gzip.compress(
+                tar({"paper": PAPER.replace("Words.", "A $x$."), "Makefile": "all:"})
+            ),
+        }
+    )
+    items = read(tmp_path, data)
+    assert items[0].text == "\\section{Мир}" and items[1].rule == "withdrawn"
+    assert items[2].text == "\\section{One}A $x$."
+    items = read(tmp_path, data, Arxiv(markup="text", math="drop"))
+    assert items[2].text == "One\n\nA."
+
+
+def test_mutations(tmp_path):
+    random.seed(4)
+    seed = tar(
+        {
+            "2401/2401.00001.gz": gzip.compress(tar({"m.tex": PAPER, "a.sty": "x"})),
+            "2401/2401.00002.gz": gzip.compress(PAPER.encode()),
+        }
+    )
+    for _ in range(200):
+        data = bytearray(seed[:4096])
+        for _ in range(random.randint(1, 8)):
+            data[random.randrange(len(data))] = random.randrange(256)
+        for item in read(tmp_path, bytes(data)):
+            assert isinstance(item, Fault) or len(item.text) < 1000

@@ -2,14 +2,14 @@
 
 import gzip
 import itertools
+import json
+import random
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.schema import Document, Fault
-from pipeline.sources.books import Books, read_books, split_books, strip_gutenberg, unwrap
+from pipeline.sources.books import Books, read_books, split_books
 from tests.test_epub import book as epub
 
 PROSE = """\
@@ -107,53 +107,44 @@ def test_a_book(tmp_path, wrapped, gz):
         )
 
 
-def test_a_book_that_only_speaks_of_gutenberg_is_left_alone():
-    text = "He read a Project Gutenberg EBook.\n\nProduced by magic, it was.\n"
-    assert strip_gutenberg(text) == (text, {})
-
-
 def test_lines_kept_where_asked_for(tmp_path):
     [document] = read(tmp_path, "b.txt", PROSE.encode(), Books(unwrap=False))
     assert document.text == PROSE.strip()
 
 
+FRENCH = "Il était une fois, à l’école, un élève très âgé; où êtes-vous, François? " * 9
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("label", "codec"),
     [
-        ("", ""),
-        ("one line", "one line"),
-        ("a\r\nb".replace("\r", ""), "a b"),
-        ("x" * 300 + "\n" + "y" * 300, "x" * 300 + "\n" + "y" * 300),  # a paragraph a line already
-        (
-            "A long line of prose that goes on and on and on, and\nis wrapped here.\n"
-            "   A second paragraph, set apart by its\nindent only, as some texts "
-            "have it, and\nso on.",
-            "A long line of prose that goes on and on and on, and is wrapped here.\n\n"
-            "A second paragraph, set apart by its indent only, as some texts have it, and so on.",
-        ),
-        ("日本語の文章\n続き", "日本語の文章 続き"),
+        ("UTF-8", "utf-8"),
+        ("Unicode UTF-8", "utf-8"),
+        ("ISO-8859-1", "cp1252"),
+        ("ISO Latin-1", "cp1252"),
+        ("ASCII", "cp1252"),  # wrong
+        ("ISO-646-US (US-ASCII)", "mac_roman"),  # wrong
+        ("MacRoman", "mac_roman"),
+        ("UTF-8", "cp1252"),  # wrong
+        ("no such thing", "cp1252"),
+        (None, "utf-8-sig"),
+        (None, "cp1252"),
+        (None, "mac_roman"),
     ],
 )
-def test_unwrap(text, expected):
-    assert unwrap(text) == expected
+def test_encodings(tmp_path, label, codec):
+    header = f"Character set encoding: {label}\n\n" if label else ""
+    start = "*** START OF THE PROJECT GUTENBERG EBOOK X ***\n\n"
+    *notes, document = read(tmp_path, "a.txt", (header + start + FRENCH).encode(codec))
+    assert document.text == " ".join(FRENCH.split())
+    assert all(not note.lost for note in notes)
 
 
-@given(st.text(alphabet="ab \n\t_é日", max_size=300))
-def test_unwrap_loses_no_word(text):
-    assert unwrap(text).split() == text.split()
-    assert unwrap(unwrap(text)).split() == text.split()
-
-
-def test_encodings(tmp_path):
-    [document] = read(tmp_path, "a.txt", "caf\xe9 “quoted”".encode("cp1252"))
-    assert (document.text, document.meta["charset"]) == ("café “quoted”", "cp1252")
-    [document] = read(tmp_path, "a.txt", b"\xef\xbb\xbfcaf\xc3\xa9")
-    assert (document.text, document.meta["charset"]) == ("café", "utf-8")
-    fault, document = read(tmp_path, "a.txt", b"bad \x81 \xe9 byte")
-    assert (fault.error, fault.lost) == (
-        "bad_bytes",
-        False,
-    ) and document.text == "bad \ufffd é byte"
+def test_bytes_that_are_no_text(tmp_path):
+    *notes, document = read(tmp_path, "a.txt", b"bad \xff\xfe\x81 \xc3\x28 byte" * 20)
+    assert "byte" in document.text and not any(note.lost for note in notes)
+    [document] = read(tmp_path, "a.txt", b"The end.\r\n\x1a\x1a")
+    assert document.text == "The end."
 
 
 def test_bad_files(tmp_path):
@@ -180,11 +171,35 @@ def test_bad_files(tmp_path):
 def test_epub_and_html(tmp_path):
     [document] = read(tmp_path, "a.epub", epub().getvalue())
     assert document.text.startswith("One\n\nFirst para goes")
-    assert document.meta == {"title": "A Book", "author": "An Author", "language": "en"}
+    assert document.meta == {
+        "title": "A Book",
+        "author": "An Author",
+        "language": "en",
+        "chapters": '[["One",0]]',
+    }
     assert document.license == "CC0"
+    assert read(tmp_path, "no-ending", epub().getvalue()) == [document]
     html = "<title>T</title><meta charset=utf-8><h1>Head</h1><p>größer</p>"
     [document] = read(tmp_path, "a.html", html.encode())
-    assert (document.text, document.meta) == ("Head\n\ngrößer", {"title": "T", "charset": "utf-8"})
+    meta = {"title": "T", "charset": "utf-8", "chapters": '[["Head",0]]'}
+    assert (document.text, document.meta) == ("Head\n\ngrößer", meta)
+
+
+def test_gutenbergs_html(tmp_path):
+    html = """<html><head><title>The Project Gutenberg eBook of X, by Y</title></head><body>
+<section id="pg-header"><h2>The Project Gutenberg eBook of X</h2><p>Title: X</p><p>Author: Y</p>
+<p>*** START OF THE PROJECT GUTENBERG EBOOK X ***</p></section><p>Produced by A</p><h1>X</h1>
+<h2>CHAPTER I</h2><p>First words.</p><h2>CHAPTER II<br/>Two</h2><p>Last words.</p><section>
+<p>*** END OF THE PROJECT GUTENBERG EBOOK X ***</p><h2>THE FULL LICENSE</h2>
+</section></body></html>"""
+    [document] = read(tmp_path, "a.html", html.encode())
+    assert document.text == "X\n\nCHAPTER I\n\nFirst words.\n\nCHAPTER II\nTwo\n\nLast words."
+    assert json.loads(document.meta["chapters"]) == [
+        ["X", 0],
+        ["CHAPTER I", 3],
+        ["CHAPTER II Two", 28],
+    ]
+    assert (document.meta["title"], document.meta["author"]) == ("X", "Y")
 
 
 def shingles(text):
@@ -203,16 +218,125 @@ def test_editions_of_one_book_are_alike(shared_data, pattern, n, least):
         assert isinstance(document, Document) and document.meta["title"] and document.meta["author"]
         assert not re.search(r"gutenberg|\betext|\bebook", document.text, re.I)
         texts.append(shingles(document.text))
+    if pattern.startswith("sherlock"):
+        assert len(list((shared_data / "books").glob("sherlock*.epub"))) == 1
     assert len(texts) == n
     for a, b in itertools.combinations(texts, 2):
         assert len(a & b) / len(a | b) > least
 
 
+# File -> (first paragraph, its last words, how many chapters, the first and the last).
+REAL = {
+    "american-adventures_18304-8.latin1.txt.gz": (
+        "[Illustration: Charleston is the last stronghold",
+        "to eighty years of age]",
+        61,
+        "FOREWORD",
+        "CHAPTER LX FINALE",
+    ),
+    "angler_9198-8.latin1.txt.gz": (
+        "THE COMPLETE ANGLER;",
+        "FINIS.",
+        13,
+        "PREFACE.",
+        "CHAP. XIII.",
+    ),
+    "devils-dictionary_972.txt.gz": (
+        "THE DEVIL'S DICTIONARY",
+        "sheds its horn every two years.",
+        1,
+        "AUTHOR'S PREFACE",
+        "AUTHOR'S PREFACE",
+    ),
+    "entre-nous_44157-0.fr.txt.gz": (
+        "ENTRE NOUS.",
+        "[Vignette: IK BLIJF WERKEN]",
+        81,
+        "PRÉFACE.",
+        "XL.",
+    ),
+    "frankenstein_84-0.txt.gz": (
+        "Frankenstein;",
+        "lost in darkness and distance.",
+        28,
+        "Letter 1 To Mrs. Saville, England.",
+        "Chapter 24",
+    ),
+    "frankenstein_frank10a.txt.gz": (
+        "Frankenstein, or, the Modern Prometheus",
+        "lost in darkness and distance.",
+        28,
+        "Letter 1 To Mrs. Saville, England",
+        "Chapter 24",
+    ),
+    "jack-sheppard_16215-8.latin1.txt.gz": (
+        "---------------------------------",
+        "THE END.",
+        70,
+        "EPOCH THE FIRST.",
+        "CHAPTER XXXII. The Closing Scene.",
+    ),
+    "moby-dick_2701-0.txt.gz": (
+        "MOBY-DICK;",
+        "only found another orphan.",
+        138,
+        "CHAPTER 1. Loomings.",
+        "Epilogue",
+    ),
+    "moby-dick_moby10b.txt.gz": (
+        "MOBY DICK; OR THE WHALE",
+        "only found another orphan.",
+        138,
+        "CHAPTER 1 Loomings.",
+        "Epilogue",
+    ),
+    "pride-and-prejudice_1342-0.txt.gz": (
+        "PRIDE AND PREJUDICE",
+        "the means of uniting them.",
+        61,
+        "Chapter 1",
+        "Chapter 61",
+    ),
+    "sherlock_1661.txt.gz": (
+        "THE ADVENTURES OF SHERLOCK HOLMES",
+        "met with considerable success.",
+        15,
+        "ADVENTURE I. A SCANDAL IN BOHEMIA",
+        "XII. THE ADVENTURE OF THE COPPER BEECHES",
+    ),
+}
+
+
 def test_every_real_book(shared_data):
     paths = sorted((shared_data / "books").glob("*.txt.gz"))
-    assert len(paths) == 14
+    assert len(paths) == 14 and REAL.keys() <= {path.name for path in paths}
     for path in paths:
         [document] = read_books(str(path), 0, path.stat().st_size, Books())
-        assert len(document.text) > 100_000 and "gutenberg" not in document.text.lower(), path.name
-        longest = max(map(len, document.text.split("\n")))
-        assert longest > 500 and "Produced by" not in document.text[:2000], path.name
+        text = document.text
+        assert len(text) > 100_000 and "gutenberg" not in text.lower(), path.name
+        longest = max(map(len, text.split("\n")))
+        assert longest > 500 and "Produced by" not in text[:2000], path.name
+        chapters = json.loads(document.meta["chapters"])
+        if path.name in REAL:
+            first, last, n, start, stop = REAL[path.name]
+            assert text.startswith(first) and text.endswith(last), path.name
+            assert (len(chapters), chapters[0][0], chapters[-1][0]) == (n, start, stop), path.name
+        for title, offset in chapters:
+            assert " ".join(text[offset : offset + 400].split()).startswith(title)
+
+
+def test_mutations(tmp_path):
+    random.seed(2)
+    seeds = [
+        ("a.txt", MODERN.encode()),
+        ("a.txt.gz", gzip.compress(OLD.encode())),
+        ("a.html", b"<title>T</title><h1>Head</h1><p>text</p>"),
+        ("a.epub", epub().getvalue()),
+    ]
+    for _ in range(200):
+        name, seed = random.choice(seeds)
+        data = bytearray(seed)
+        for _ in range(random.randint(1, 10)):
+            data[random.randrange(len(data))] = random.randrange(256)
+        items = read(tmp_path, name, bytes(data[: random.randrange(len(data))]))
+        assert len([x for x in items if isinstance(x, Document) or x.lost]) >= 1

@@ -1,80 +1,123 @@
-"""LaTeX sources -> the paper's body, as LLaMA kept it (Touvron et al. 2023, section 2.1, after
-Lewkowycz et al. 2022).
+r"""LaTeX sources -> the paper's body, as LLaMA kept it (Touvron et al. 2023, section 2.1, after
+Lewkowycz et al. 2022): what stands before the first section, comments, bibliography removed, the
+authors' macros expanded. The appendix goes too, as in RedPajama's arXiv, unless it is asked for.
 
-Removed: comments, what stands before the abstract or the first section, the bibliography. The
-user's macros without arguments are expanded, so that one notation does not split over many private
-names. Math and markup stay as they are. Text is only ever taken from the paper's own files, and no
-input makes the work grow: \\input is followed 16 deep and once on each path, a macro's expansion
-is at most 10,000 characters, the whole at most `max_chars`.
+Of pictures only the captions stay. The markup stays LaTeX; `text` makes plain text of it.
 """
 
-import posixpath
 import re
+from typing import NamedTuple
 
-from pipeline.extract.html import ExtractError
+from pipeline.extract.tex_macros import expand
+from pipeline.extract.tex_plain import PICTURES, plain, unaccent
+from pipeline.extract.tex_source import MATH, whole_source
 
-_INPUT_DEPTH = 16
-_MACRO_CHARS = 10_000
-_MACRO_DEPTH = 16
-_CANDIDATES = 20
 
-_BEGIN = r"\begin{document}"
-_MAIN = re.compile(r"\\document(?:class|style)\b|\\begin\{document\}")
-_COMMENT_LINE = re.compile(r"^[ \t]*%.*(?:\n|\Z)", re.M)
-_COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*")
-_INPUT = re.compile(
-    r"\\(?:input|include|subfile)\b[ \t]*(?:\{([^{}\n]{1,300})\}|([^\s\\{}%]{1,300}))"
-)
-_DEFINE = re.compile(
-    r"\\(?:newcommand|renewcommand|providecommand|DeclareRobustCommand)\*?[ \t]*"
-    r"\{?[ \t]*(\\[A-Za-z]+)[ \t]*\}?[ \t]*(\[)?"
-    r"|\\[gex]?def[ \t]*(\\[A-Za-z]+)[ \t]*(?=\{)"
-    r"|\\DeclareMathOperator(\*?)[ \t]*\{[ \t]*(\\[A-Za-z]+)[ \t]*\}"
-)
-_COMMAND = re.compile(r"\\(?:([A-Za-z]+)|.)", re.S)
-_FIRST = re.compile(r"\\begin\{abstract\}|\\abstract\b|\\(?:part|chapter|section)\b\*?")
+class Paper(NamedTuple):
+    text: str
+    title: str
+    authors: str
+
+
+_FIRST = re.compile(r"\\(?:part|chapter|section|newsec|beginsection|heading|head)(?![A-Za-z@])\*?")
+_ABSTRACT = re.compile(r"\\begin\{abstract\}|\\abstract(?![A-Za-z@])")
+_END_OF_FRONT = re.compile(r"\\end\{abstract\}|\\endabstract|\\maketitle")
+_END = re.compile(r"\\end\{document\}|\\bye(?![A-Za-z@])|\\end[ \t]*(?:\n|\Z)")
+_APPENDIX = re.compile(r"\\appendix(?![A-Za-z@])|\\begin\{appendi(?:x|ces)\}")
 _BIBLIOGRAPHY = re.compile(
-    r"\\(?:bibliography(?:style)?\{[^{}]*\}|printbibliography(?:\[[^\]]*\])?)"
+    r"\\(?:bibliography(?:style)?[ \t]*\{[^{}]{0,1000}\}"
+    r"|printbibliography(?:\[[^][]{0,1000}\])?|listrefs(?![A-Za-z]))"
 )
-_TITLE = re.compile(r"\\title\b[ \t]*(?:\[[^\]]{0,300}\])?[ \t\n]*(?=\{)")
+_REFERENCES = re.compile(
+    r"\\(?:(?:chapter|(?:sub)?section)\*?|newsec|beginsection)[ \t]*\{?[ \t]*"
+    r"(?:References?|REFERENCES?|Bibliography|BIBLIOGRAPHY|Literature cited)[ \t]*(?:\}|\\par|\n)"
+)
+_AFTER_REFERENCES = re.compile(r"\\(?:part|chapter|section|appendix)(?![A-Za-z@])")
+_BIBLIOGRAPHIES = ("thebibliography", "references", "bibdiv", "biblist")
+_GRAPHICS = re.compile(
+    r"\\(?:includegraphics|epsfig|epsfbox|epsffile|psfig|plotone|index)(?![A-Za-z@])\*?[ \t]*"
+    r"(?:\[[^][]{0,1000}\][ \t]*){0,2}\{(?:[^{}]|\{[^{}]{0,300}\}){0,1000}\}"
+)
+_TITLE = re.compile(r"\\(?:title|Title|icmltitle)(?![A-Za-z@])\s*(?:\[[^][]{0,1000}\])?\s*(?=\{)")
+_AUTHOR = re.compile(r"\\author(?![A-Za-z@])\s*(?:\[[^][]{0,1000}\])?\s*(?=\{)")
+_BRACE = re.compile(r"\\[\\{}]|[{}]")
+_MATH_PART = re.compile(
+    r"\\[\\$]|\$\$?|\\[()\[\]]"
+    rf"|\\(begin|end)\{{(?:{MATH})\*?\}}|\\ensuremath[ \t]*(\{{)|[{{}}]"
+)
 
 
-def latex_to_text(files: dict[str, str], max_chars: int) -> tuple[str, str]:
-    """(body, title) of the paper whose .tex files, by name, these are.
+def latex_to_text(
+    files: dict[str, str],
+    max_chars: int,
+    *,
+    text: bool = False,
+    math: bool = True,
+    abstract: bool = False,
+    appendix: bool = False,
+) -> Paper:
+    """The paper whose .tex and .sty files, by name, these are. `text`: without markup; `math`,
+    `abstract`, `appendix`: whether they are kept.
 
-    Raises ExtractError: no_main_file, too_large.
+    Raises ExtractError: no_main_file, too_large, too_deep, macro_bomb.
     """
-    sources = {posixpath.normpath(name): _uncomment(text) for name, text in files.items()}
-    mains = [name for name in sorted(sources) if _MAIN.search(sources[name])]
-    if not mains and len(sources) == 1:
-        mains = list(sources)  # plain TeX, or a fragment
-    if not mains:
-        raise ExtractError(
-            "no_main_file", f"no \\documentclass in {', '.join(sorted(sources)[:9])}"
-        )
-    # Of several (an article and its supplement, one book for three paper sizes, a preamble that
-    # all chapters share) the one that holds most.
-    wholes = [_resolve(name, sources, max_chars) for name in mains[:_CANDIDATES]]
-    whole = max(wholes, key=lambda text: (_BEGIN in text, len(text)))
-    _, begin, body = whole.partition(_BEGIN)
-    if not begin:
-        body = whole
-    macros = _macros(whole)
+    whole, macros, theorems, maths = expand(whole_source(files, max_chars), max_chars)
+    whole = unaccent(whole, macros)
+    _, begin, body = whole.partition(r"\begin{document}")
+    body = _main_part(body if begin else whole, abstract=abstract, appendix=appendix)
+    body = _drop_environments(body, *PICTURES.split("|"))
+    body = _ensure_math(_GRAPHICS.sub("", body), math)
+    if text:
+        body = plain(body, math=math, theorems=theorems, math_environments=maths)
+    else:
+        body = "\n".join([line.rstrip(" \t") for line in body.split("\n")])
+        body = re.sub(r"\n{3,}", "\n\n", body).strip()
+    return Paper(body, *_front(whole))
+
+
+def _front(whole: str) -> tuple[str, str]:
+    """(title, authors), as far as they are there in the usual commands."""
     title = _TITLE.search(whole)
-    name = _braced(whole, title.end()) if title else None
+    titles = _braced(whole, title.end()) if title else ""
+    found = [_braced(whole, match.end()) for match in _AUTHOR.finditer(whole)]
+    names = []
+    for name in re.split(
+        r"\\and(?![A-Za-z])|\\AND(?![A-Za-z])|\\And(?![A-Za-z])", "\\and ".join(found)
+    ):
+        # What follows the name are addresses, marks and thanks.
+        name = re.split(r"\\\\|\\(?:thanks|footnote|inst|affil|address|email)(?![A-Za-z])", name)[0]
+        names.append(plain(re.sub(r"\$[^$]{0,200}\$", "", name), math=False).strip(" ,"))
+    authors = ", ".join(" ".join(name.split()) for name in names if name.strip())
+    return " ".join(plain(titles).split())[:500], authors[:500]
+
+
+def _braced(text: str, at: int, limit: int = 20_000) -> str:
+    """What the braces that open at `at` hold; "" where they do not close within `limit`."""
+    depth = 0
+    for match in _BRACE.finditer(text, at, at + limit):
+        depth += (match[0] == "{") - (match[0] == "}")
+        if depth == 0:
+            return text[at + 1 : match.start()]
+    return ""
+
+
+def _main_part(body: str, *, abstract: bool, appendix: bool) -> str:
+    if end := _END.search(body):
+        body = body[: end.start()]
     first = _FIRST.search(body)
-    if first:
+    start = _ABSTRACT.search(body) if abstract else None
+    if start and (not first or start.start() < first.start()):
+        body = body[start.start() :]
+    elif first:
         body = body[first.start() :]
-    body = _drop_environments(body.partition(r"\end{document}")[0], "thebibliography", "references")
-    body = _expand(_BIBLIOGRAPHY.sub("", body), macros, max_chars)
-    body = re.sub(r"[ \t]+$", "", body, flags=re.M)
-    return re.sub(r"\n{3,}", "\n\n", body).strip(), " ".join((name or "").split())[:500]
-
-
-def _uncomment(text: str) -> str:
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = _COMMENT.sub(r"\1", _COMMENT_LINE.sub("", text))
-    return _drop_environments(text, "comment")
+    elif front := list(_END_OF_FRONT.finditer(body)):
+        body = body[front[-1].end() :]
+    body = _BIBLIOGRAPHY.sub("", _drop_environments(body, *_BIBLIOGRAPHIES))
+    if references := _REFERENCES.search(body):
+        after = _AFTER_REFERENCES.search(body, references.end())
+        body = body[: references.start()] + (body[after.start() :] if after else "")
+    back = _APPENDIX.search(body)
+    return body[: back.start()] if back and not appendix else body
 
 
 def _drop_environments(text: str, *names: str) -> str:
@@ -91,124 +134,37 @@ def _drop_environments(text: str, *names: str) -> str:
     return text
 
 
-def _resolve(main: str, sources: dict[str, str], max_chars: int) -> str:
-    """The main file with what it reads in its place. A file that is not the paper's own is left
-    out."""
+def _ensure_math(text: str, keep: bool) -> str:
+    r"""\ensuremath{x}, which macros leave behind, as x in math and $x$ in text; without `keep`,
+    no math at all."""
+    if keep and "\\ensuremath" not in text:
+        return text
     out: list[str] = []
-    total = 0
-
-    def read(name: str, path: tuple[str, ...]) -> None:
-        nonlocal total
-        text = sources[name]
-        at = 0
-        for match in _INPUT.finditer(text):
-            piece = text[at : match.start()]
-            out.append(piece)
-            total += len(piece)
-            at = match.end()
-            wanted = posixpath.normpath((match[1] or match[2]).strip().strip('"'))
-            found = next((n for n in (wanted + ".tex", wanted) if n in sources), None)
-            if found and found not in path and len(path) < _INPUT_DEPTH:
-                read(found, (*path, found))
-            if total > max_chars:
-                raise ExtractError("too_large", f"{main} grows beyond {max_chars} characters")
+    closers: list[str] = []  # of the open groups, what ends them
+    depth = 0  # of math
+    at = 0
+    for match in _MATH_PART.finditer(text):
+        token = match[0]
+        before = text[at : match.start()]
+        if keep or depth == 0:
+            out.append(before)
+        at = match.end()
+        opens = match[1] == "begin" or token in ("\\(", "\\[")
+        closes = match[1] == "end" or token in ("\\)", "\\]")
+        if token in ("$", "$$"):
+            opens, closes = depth == 0, depth > 0
+        if match[2]:
+            closers.append("" if depth else "$")
+            token = closers[-1]
+            opens = bool(token)
+        elif token == "{":
+            closers.append("}")
+        elif token == "}":
+            token = closers.pop() if closers else "}"
+            closes = token == "$"
+        if keep or (depth == 0 and not opens):
+            out.append(token)
+        depth = max(0, depth + opens - closes)
+    if keep or depth == 0:
         out.append(text[at:])
-        total += len(text) - at
-
-    read(main, (main,))
-    if total > max_chars:
-        raise ExtractError("too_large", f"{main} grows beyond {max_chars} characters")
     return "".join(out)
-
-
-def _braced(text: str, at: int, limit: int = _MACRO_CHARS) -> str | None:
-    """What the braces that open at `at` hold; None where they do not close within `limit`."""
-    depth = 0
-    i = at
-    end = min(len(text), at + limit + 2)
-    while i < end:
-        c = text[i]
-        if c == "\\":
-            i += 1
-        elif c == "{":
-            depth += 1
-        elif c == "}":
-            depth -= 1
-            if depth == 0:
-                return text[at + 1 : i]
-        i += 1
-    return None
-
-
-def _macros(text: str) -> dict[str, str]:
-    """Name -> full expansion, for macros without arguments. One that would contain itself is left
-    alone."""
-    found: dict[str, str] = {}
-    for match in _DEFINE.finditer(text):
-        name = match[1] or match[3] or match[5]
-        at = match.end()
-        while at < len(text) and text[at] in " \t\n":
-            at += 1
-        if match[2] or at >= len(text) or text[at] != "{":
-            found.pop(name[1:], None)  # redefined with arguments, or as a token
-            continue
-        body = _braced(text, at)
-        if body is None or "#" in body:
-            continue
-        if match[5]:
-            body = f"\\operatorname{match[4]}{{{body}}}"
-        found[name[1:]] = body
-    done: dict[str, str | None] = {}
-    for name in found:
-        _full(name, found, done, ())
-    return {name: body for name, body in done.items() if body is not None}
-
-
-def _full(
-    name: str, found: dict[str, str], done: dict[str, str | None], path: tuple[str, ...]
-) -> str | None:
-    """The expansion of a macro, None where it does not end within the limits."""
-    if name in path or len(path) > _MACRO_DEPTH:
-        return None
-    if name in done:
-        return done[name]
-    pieces: list[str] = []
-    at = length = 0
-    result: str | None = None
-    for match in _COMMAND.finditer(found[name]):
-        if match[1] not in found:
-            continue
-        inner = _full(match[1], found, done, (*path, name))
-        if inner is None:
-            break
-        pieces += [found[name][at : match.start()], inner]
-        length += len(pieces[-1]) + len(pieces[-2])
-        at = match.end()
-        if length > _MACRO_CHARS:
-            break
-    else:
-        result = "".join([*pieces, found[name][at:]])
-    done[name] = result
-    return result
-
-
-def _expand(text: str, macros: dict[str, str], max_chars: int) -> str:
-    total = len(text)
-
-    def replace(match: re.Match[str]) -> str:
-        nonlocal total
-        body = macros.get(match[1])
-        if body is None:
-            return match[0]
-        total += len(body)
-        if total > max_chars:
-            raise ExtractError("too_large", f"macros expand to more than {max_chars} characters")
-        # \def\a{\alpha} before a letter, as in {\a}b: keep the command's end
-        glue = (
-            " "
-            if re.search(r"\\[A-Za-z]+\Z", body) and text[match.end() : match.end() + 1].isalpha()
-            else ""
-        )
-        return body + glue
-
-    return _COMMAND.sub(replace, text)

@@ -10,6 +10,7 @@ import gzip
 import io
 import lzma
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -33,6 +34,7 @@ PACKED = {
     "lz4": b"\x04\x22\x4d\x18",
 }
 """The first bytes of a compressed file, by the name of the compression."""
+ZIP_DIRECTORY = 16 << 20  # 350,000 short names: about 200 MB in memory
 XZ_MEMORY = 256 << 20  # its header may ask for a dictionary of 4 GiB; xz -9 asks for 64 MiB
 
 
@@ -49,9 +51,10 @@ READ_ERRORS = (
     lzma.LZMAError,
     EOFError,
     OSError,
-    Bomb,
     RuntimeError,
-    UnicodeDecodeError,
+    ValueError,  # Bomb, UnicodeDecodeError; a place that a damaged zip gives as negative
+    OverflowError,
+    struct.error,
 )
 
 
@@ -246,10 +249,11 @@ def _tar_members(stream: Bounded, damage: str) -> Iterator[Member | Fault]:
 
 def _zip_members(file: BinaryIO, first: int, last: int | None) -> Iterator[Member | Fault]:
     try:
-        archive = zipfile.ZipFile(file)
+        archive = open_zip(file)
     except READ_ERRORS as error:
         if first == 0:
-            yield Fault("", "bad_zip", f"{type(error).__name__}: {error}")
+            kind = "bomb" if isinstance(error, Bomb) else "bad_zip"
+            yield Fault("", kind, f"{type(error).__name__}: {error}")
         return
     with archive:
         seen: Counter[str] = Counter()
@@ -260,9 +264,17 @@ def _zip_members(file: BinaryIO, first: int, last: int | None) -> Iterator[Membe
                 yield from _zip_member(archive, info, name, seen[name])
 
 
+def open_zip(file: BinaryIO) -> zipfile.ZipFile:
+    """Raises READ_ERRORS; Bomb for a directory that would take too much memory."""
+    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    if end and end[zipfile._ECD_SIZE] > ZIP_DIRECTORY:  # type: ignore[attr-defined]
+        raise Bomb(f"a directory of {end[zipfile._ECD_SIZE]} bytes")  # type: ignore[attr-defined]
+    return zipfile.ZipFile(file)
+
+
 def zip_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """A zip's files by name, which is the order of its members."""
-    files = [info for info in archive.infolist() if not info.is_dir()]
+    files = [info for info in archive.infolist() if not info.filename.endswith("/")]
     return sorted(files, key=lambda info: info.filename)
 
 
@@ -275,6 +287,8 @@ def _zip_member(
         yield Fault(name, "path_outside", f"{name!r} points outside the archive")
     elif (info.external_attr >> 16) & 0o170000 == 0o120000:
         yield Fault(name, "link", "a link is not followed", lost=False)
+    elif info.flag_bits & 1:
+        yield Fault(name, "encrypted", "a member under a password")
     elif info.file_size > 1 << 20 and info.file_size > RATIO * info.compress_size:
         yield Fault(name, "bomb", f"{info.compress_size} bytes hold {info.file_size}")
     else:
