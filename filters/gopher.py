@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pyarrow as pa
 
-from filters.gopher_repeats import DUPLICATE, TOP, ngram_counts, segment_counts
+from filters.gopher_repeats import DATATROVE, DUPLICATE, TOP, ngram_counts, segment_counts
 from filters.gopher_words import symbol_counts, token_counts
 from filters.kernels import character_tables, text_buffers
 from filters.rules import Bound, mark, quotient, with_signals
@@ -154,7 +154,9 @@ def measure_repetition(texts: pa.ChunkedArray, spans: Spans | None = None) -> di
         spans.line_chars, spans.line_hash, character_tables()[0],
     )  # fmt: skip
     n_lines, dup_lines, line_chars, n_paragraphs, dup_paragraphs, paragraph_chars = segments.T
-    ngrams = ngram_counts(spans.token_hash, spans.token_chars, spans.token_first, spans.token_last)
+    ngrams = ngram_counts(
+        spans.token_hash, spans.token_chars, spans.token_first, spans.token_last, DATATROVE
+    )
     names = [f"top_{n}_gram_char_fraction" for n in TOP]
     names += [f"dup_{n}_gram_char_fraction" for n in DUPLICATE]
     absent = _absent(texts)

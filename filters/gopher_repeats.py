@@ -15,6 +15,9 @@ from filters.spans import rstrip
 
 TOP = (2, 3, 4)  # the sizes of which the most frequent n-gram is measured
 DUPLICATE = (5, 6, 7, 8, 9, 10)  # the sizes of which the repeats are measured
+DATATROVE, MASSIVEWEB, REDPAJAMA = range(3)
+"""Readings of Gopher: whether the first occurrence of a repeat counts (not for DATATROVE), and
+whether an n-gram that occurs once can be the most frequent (only there)."""
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -122,13 +125,22 @@ def segment_counts(
 
 
 @njit(cache=True, nogil=True)
-def _top_chars(slots: np.ndarray, counts: np.ndarray, chars: np.ndarray, n: int) -> int:
-    """Characters, single spaces between the words included, of the most frequent n-gram, the
-    earliest of equals, times its count. `slots` is -1 where an n-gram occurs only once."""
-    best, place = 1, 0
+def _top_chars(
+    slots: np.ndarray, counts: np.ndarray, chars: np.ndarray, n: int, reading: int
+) -> int:
+    """Characters of the most frequent n-gram times its count: of equals the earliest, or for
+    MASSIVEWEB the longest. `slots` is -1 where an n-gram occurs only once; for DATATROVE such a one
+    counts too, and single spaces between the words."""
+    best, place, length = 1, 0, 0
     for at in range(len(slots)):
-        if slots[at] >= 0 and counts[slots[at]] > best:
-            best, place = counts[slots[at]], at
+        if slots[at] >= 0 and counts[slots[at]] >= best:
+            if counts[slots[at]] > best:
+                best, place = counts[slots[at]], at
+                length = chars[at : at + n].sum()
+            elif reading == MASSIVEWEB:
+                length = max(length, chars[at : at + n].sum())
+    if reading != DATATROVE:
+        return best * length
     return best * (chars[place : place + n].sum() + n - 1)
 
 
@@ -150,7 +162,19 @@ def _repeat_chars(slots: np.ndarray, n_slots: int, chars: np.ndarray, n: int) ->
 
 
 @njit(cache=True, nogil=True)
-def _ngram_counts(hashes: np.ndarray, chars: np.ndarray, out: np.ndarray) -> None:
+def _covered_chars(slots: np.ndarray, chars: np.ndarray, n: int) -> int:
+    """Characters, without spaces, of the tokens in any occurrence of an n-gram that repeats."""
+    total = done = 0
+    for at in range(len(slots)):
+        if slots[at] >= 0:
+            for token in range(max(at, done), at + n):
+                total += chars[token]
+            done = at + n
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _ngram_counts(hashes: np.ndarray, chars: np.ndarray, out: np.ndarray, reading: int) -> None:
     """One document's row of `ngram_counts`."""
     # Of the n-gram that starts at each token, kept up only where it may repeat; and its place in
     # the table, -1 where it cannot.
@@ -174,19 +198,26 @@ def _ngram_counts(hashes: np.ndarray, chars: np.ndarray, out: np.ndarray) -> Non
             if slots[at] >= 0 and counts[slots[at]] < 2:
                 slots[at] = -1
         if n <= TOP[-1]:
-            out[n - TOP[0]] = _top_chars(slots, counts, chars, n)
-        else:
+            out[n - TOP[0]] = _top_chars(slots, counts, chars, n, reading)
+        elif reading == DATATROVE:
             out[n - TOP[0]] = _repeat_chars(slots, len(keys), chars, n)
+        else:
+            out[n - TOP[0]] = _covered_chars(slots, chars, n)
 
 
 @njit(cache=True, nogil=True)
 def ngram_counts(
-    token_hash: np.ndarray, token_chars: np.ndarray, token_first: np.ndarray, token_last: np.ndarray
+    token_hash: np.ndarray,
+    token_chars: np.ndarray,
+    token_first: np.ndarray,
+    token_last: np.ndarray,
+    reading: int,
 ) -> np.ndarray:
     """int64[documents, 9]: the characters in the most frequent 2-, 3- and 4-gram of tokens, and in
-    repeated 5- to 10-grams. 0 for a document of fewer than n tokens."""
+    repeated 5- to 10-grams, by one of the three readings. 0 for a document of fewer than n
+    tokens."""
     out = np.zeros((len(token_first), len(TOP) + len(DUPLICATE)), np.int64)
     for d in range(len(out)):
         start, end = token_first[d], token_last[d]
-        _ngram_counts(token_hash[start:end], token_chars[start:end], out[d])
+        _ngram_counts(token_hash[start:end], token_chars[start:end], out[d], reading)
     return out

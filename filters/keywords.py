@@ -60,8 +60,7 @@ class Automaton(NamedTuple):
 
 def keywords(docs: pa.Table, config: Keywords) -> pa.Table:
     """Adds keywords.n_found; with `keep_fraction` keywords.n_counted too, 0 where it keeps."""
-    phrases = read_phrases(config.lists)
-    n_found = count_phrases(docs["text"], automaton(phrases), config.whole_words)
+    n_found = count_phrases(docs["text"], load_keywords(config), config.whole_words)
     docs = with_signals(docs, "keywords", {"n_found": n_found})
     if not config.keep_fraction:
         return mark(
@@ -73,6 +72,11 @@ def keywords(docs: pa.Table, config: Keywords) -> pa.Table:
     return mark(docs, [Bound("too_many_keywords", "keywords.n_counted", most=config.max_keywords)])
 
 
+def load_keywords(config: Keywords) -> Automaton:
+    """Raises ValueError for lists without a phrase, or with too many."""
+    return automaton(read_phrases(config.lists))
+
+
 def count_phrases(texts: pa.ChunkedArray, phrases: Automaton, whole_words: bool) -> pa.Array:
     """int64: places in the lower-cased text where a phrase ends; null for a null text."""
     data, offsets = text_buffers(pc.utf8_lower(texts))
@@ -80,28 +84,33 @@ def count_phrases(texts: pa.ChunkedArray, phrases: Automaton, whole_words: bool)
     return pa.array(counts, mask=texts.is_null().to_numpy(zero_copy_only=False))
 
 
-def read_phrases(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """The lines of the files, lower-cased, each once. Raises ValueError for a file without any."""
+@functools.lru_cache(8)
+def read_phrases(paths: tuple[str, ...], folds_case: bool = True) -> tuple[str, ...]:
+    """The lines of the files, each once, lower-cased and without white space around them if
+    `folds_case`. Raises ValueError for a file without any."""
     phrases: dict[str, None] = {}
     for path in paths:
-        before = len(phrases)
+        n_before = len(phrases)
         for line in Path(path).read_text("utf-8-sig").splitlines():
             if line.strip():
-                phrases[line.strip().lower()] = None
-        if len(phrases) == before == 0:
+                phrases[line.strip().lower() if folds_case else line] = None
+        if len(phrases) == n_before == 0:
             raise ValueError(f"{path}: no word or phrase in it; it needs one a line")
     return tuple(phrases)
 
 
 @functools.lru_cache(4)
-def automaton(phrases: tuple[str, ...], groups: tuple[int, ...] = ()) -> Automaton:
-    """Of phrases in lower case; ASCII capitals in a text count as small letters. `groups`: a number
-    from 0 to 7 for each phrase. Raises ValueError for more phrases than memory allows."""
+def automaton(
+    phrases: tuple[str, ...], groups: tuple[int, ...] = (), folds_case: bool = True
+) -> Automaton:
+    """`folds_case`: phrases are in lower case, and ASCII capitals of a text count as small letters.
+    `groups`: a number from 0 to 7 for each phrase. Raises ValueError for more phrases than memory
+    allows."""
     encoded = [phrase.encode() for phrase in phrases]
     used = sorted(set(b"".join(encoded)))
     byte_class = np.zeros(256, np.uint8)
     byte_class[used] = np.arange(1, len(used) + 1)
-    for capital in range(0x41, 0x5B):
+    for capital in range(0x41, 0x5B) if folds_case else ():
         byte_class[capital] = byte_class[capital + 0x20]
     children: list[dict[int, int]] = [{}]
     length, mask = [0], [0]

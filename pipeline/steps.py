@@ -15,16 +15,21 @@ import pyarrow.compute as pc
 
 from filters.c4 import C4, c4
 from filters.decontaminate import Decontaminate, decontaminate, load_sets
+from filters.dolma import DolmaRepetition, dolma_repetition
 from filters.fineweb import FineWeb, fineweb
 from filters.gopher import GopherQuality, GopherRepetition, gopher_quality, gopher_repetition
 from filters.kernels import hash_strings
-from filters.keywords import Keywords, keywords
+from filters.keywords import Keywords, keywords, load_keywords
 from filters.language import Language, language, load_language
+from filters.madlad import Madlad, load_madlad, madlad
+from filters.massiveweb import MassiveWebRepetition, massiveweb_repetition
 from filters.neural_quality import NeuralQuality, load_neural, neural_quality
 from filters.perplexity import Perplexity, load_perplexity, perplexity
 from filters.pii import ScrubPii, scrub_pii
 from filters.pii import prepare as prepare_pii
 from filters.quality import Quality, load_quality, quality
+from filters.redpajama import RedPajama, load_redpajama, redpajama
+from filters.refinedweb import RefinedWeb, refinedweb
 from filters.rules import with_removal
 from pipeline.schema import DOCUMENT, REMOVAL, Fault
 
@@ -42,7 +47,12 @@ STEPS: dict[str, Step] = {
     "gopher_quality": Step(gopher_quality, GopherQuality),
     "c4": Step(c4, C4),
     "fineweb": Step(fineweb, FineWeb),
-    "keywords": Step(keywords, Keywords, files=("lists",)),
+    "massiveweb_repetition": Step(massiveweb_repetition, MassiveWebRepetition),
+    "refinedweb": Step(refinedweb, RefinedWeb),
+    "redpajama": Step(redpajama, RedPajama, ("stop_words", "bad_words"), load_redpajama),
+    "dolma_repetition": Step(dolma_repetition, DolmaRepetition),
+    "madlad": Step(madlad, Madlad, ("cursed",), load_madlad),
+    "keywords": Step(keywords, Keywords, ("lists",), load_keywords),
     "perplexity": Step(perplexity, Perplexity, ("model", "tokenizer", "cutoffs"), load_perplexity),
     "quality": Step(quality, Quality, ("model", "cutoffs"), load_quality),
     "neural_quality": Step(neural_quality, NeuralQuality, ("model", "cutoffs"), load_neural),
