@@ -122,7 +122,7 @@ def _segments(
                 full[n] = i
                 n += 1
                 hashes[n_paragraphs] = mix(hashes[n_paragraphs] + line_hash[i])
-                chars[n_paragraphs] += line_chars[i]
+                chars[n_paragraphs] += line_chars[i] + (chars[n_paragraphs] > 0)  # the line end
         n_paragraphs += chars[n_paragraphs] > 0
         counts[d, 0] = _copies(line_hash[full[:n]], line_chars[full[:n]])
         counts[d, 1] = _copies(hashes[:n_paragraphs], chars[:n_paragraphs])
