@@ -79,11 +79,12 @@ _ESCAPED = frozenset(
 )  # ASCII bytes too
 _DOUBLE = frozenset({"gb18030", "cp932", "cp949", "big5hkscs", "euc_jp"})
 MANY = 40  # bytes beyond ASCII from which the detector is believed against a label
+_KINDS = 5  # different ones: forty times the same name says nothing more
 _SAMPLE_BYTES = 4096
 _SURE_UTF8 = 8  # characters: fewer may be valid by chance in a double-byte charset
 _BAD = 0.02  # share of the characters beyond ASCII that may be damaged in a charset that is right
 _DIFFERENT = 0.02  # share of the characters beyond ASCII in which two readings have to differ
-_DOUBT = 8  # such characters from which a detector that disagrees is worth a note
+_DOUBT = 5  # such characters from which a detector that disagrees is worth a note
 
 
 def decode_html(body: bytes, http_charset: str | None, *, in_page: bool = True) -> Decoded:
@@ -210,11 +211,12 @@ def _best(
         if n_bad <= _BAD * _n_beyond_ascii(text):
             chosen = charset
             break
-    if guess and guess != chosen:
+    sure = chosen == "utf-8" and _n_beyond_ascii(text) >= _SURE_UTF8  # no other bytes look like it
+    if guess and guess != chosen and not sure:
         guessed = body.decode(guess, _WHATWG)
         if chosen is None or (_n_bad(guessed) <= n_bad and _is_better(guessed, text)):
             chosen, text, n_bad = guess, guessed, _n_bad(guessed)
-        elif note is None and _n_different(guessed, text) >= _DOUBT:
+        elif note is None and min(_n_beyond_ascii(text), _n_different(guessed, text)) >= _DOUBT:
             note = ("charset_doubt", f"read as {chosen}, its label; {guess} was detected")
     if chosen is None:
         chosen = first or "utf-8"
@@ -249,7 +251,10 @@ def _is_better(guessed: str, text: str) -> bool:
     n = max(_n_beyond_ascii(guessed), _n_beyond_ascii(text))
     if _n_different(guessed, text) <= _DIFFERENT * min(n, _COMPARED):
         return False
-    return n >= MANY or _only_first_makes_words(guessed, text)
+    kinds = max(len({c for c in t if c > "\x7f"}) for t in (guessed, text))
+    if n >= MANY and kinds >= _KINDS:
+        return True
+    return _only_first_makes_words(guessed, text)
 
 
 _COMPARED = 2000  # characters
@@ -259,8 +264,7 @@ def _n_different(one: str, other: str) -> int:
     """In how many of the first characters beyond ASCII two readings of the same bytes differ."""
     ones = [c for c in one if c > "\x7f"][:_COMPARED]
     others = [c for c in other if c > "\x7f"][:_COMPARED]
-    n = max(len(ones), len(others))
-    return n - sum(a == b for a, b in zip(ones, others, strict=False))
+    return max(len(ones), len(others)) - sum(a == b for a, b in zip(ones, others, strict=False))
 
 
 _LATIN = "\xc0-\xd6\xd8-\xf6\xf8-\u024f\u1e00-\u1eff"

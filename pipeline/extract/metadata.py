@@ -53,7 +53,7 @@ _NAMES = {
     "dcterms.rights": ("license", 0),
 }
 _NAMED = re.compile(
-    rb"""(?:name|property|itemprop|http-equiv)\s{0,9}=\s{0,9}["']?\s{0,9}(?:%s)["'\s/>]"""
+    rb"""(?:name|property|itemprop|http-equiv)\s{0,9}=\s{0,9}["']?\s{0,9}(?:%s)(?:["'\s/>]|\Z)"""
     % b"|".join(re.escape(name).encode() for name in _NAMES),
     re.I,
 )
