@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.c4 import C4, c4
+from filters.code import LlamaCode, StarCoder, StarCoder2, llama_code, starcoder, starcoder2
 from filters.decontaminate import Decontaminate, decontaminate, load_sets
 from filters.dolma import DolmaRepetition, dolma_repetition
 from filters.fineweb import FineWeb, fineweb
@@ -21,6 +22,7 @@ from filters.gopher import GopherQuality, GopherRepetition, gopher_quality, goph
 from filters.kernels import hash_strings
 from filters.keywords import Keywords, keywords, load_keywords
 from filters.language import Language, language, load_language
+from filters.link_list import LinkList, link_list, load_links
 from filters.madlad import Madlad, load_madlad, madlad
 from filters.massiveweb import MassiveWebRepetition, massiveweb_repetition
 from filters.neural_quality import NeuralQuality, load_neural, neural_quality
@@ -31,6 +33,7 @@ from filters.quality import Quality, load_quality, quality
 from filters.redpajama import RedPajama, load_redpajama, redpajama
 from filters.refinedweb import RefinedWeb, refinedweb
 from filters.rules import with_removal
+from filters.url import URL_LISTS, UrlFilter, load_url_lists, url_filter
 from pipeline.schema import DOCUMENT, REMOVAL, Fault
 
 
@@ -42,6 +45,8 @@ class Step(NamedTuple):
 
 
 STEPS: dict[str, Step] = {
+    "url_filter": Step(url_filter, UrlFilter, URL_LISTS, load_url_lists),
+    "link_list": Step(link_list, LinkList, ("links",), load_links),
     "language": Step(language, Language, ("model",), load_language),
     "gopher_repetition": Step(gopher_repetition, GopherRepetition),
     "gopher_quality": Step(gopher_quality, GopherQuality),
@@ -52,6 +57,9 @@ STEPS: dict[str, Step] = {
     "redpajama": Step(redpajama, RedPajama, ("stop_words", "bad_words"), load_redpajama),
     "dolma_repetition": Step(dolma_repetition, DolmaRepetition),
     "madlad": Step(madlad, Madlad, ("cursed",), load_madlad),
+    "llama_code": Step(llama_code, LlamaCode),
+    "starcoder": Step(starcoder, StarCoder),
+    "starcoder2": Step(starcoder2, StarCoder2),
     "keywords": Step(keywords, Keywords, ("lists",), load_keywords),
     "perplexity": Step(perplexity, Perplexity, ("model", "tokenizer", "cutoffs"), load_perplexity),
     "quality": Step(quality, Quality, ("model", "cutoffs"), load_quality),
