@@ -1,0 +1,51 @@
+"""Questionable sentences: literal rows."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from filters.canaries import PROSE
+from filters.madlad import Madlad, madlad, measure
+
+CASE = "The Harbour Of Our Old Town Lies To The East Of Many"
+COLUMNS = ("list_case", "odd_length", "technical", "cursed")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "found"),
+    [
+        ("A pilot meets them near the second buoy", []),
+        (CASE, ["list_case"]),
+        ("the Harbour of Our old Town lies To the East of Many", []),  # six of twelve
+        (" ".join(CASE.split()[:11]), []),
+        ("Too short, this is", ["odd_length"]),
+        ("so long " * 63, ["odd_length"]),
+        ("{1234} (5678) and text", ["technical"]),
+        ("Here is a № of a thing", ["cursed"]),
+        ("Here is a THE of a thing", ["cursed"]),
+        ("Here is a the of a thing", []),
+    ],
+)
+def test_sentences(sentence: str, found: list[str]) -> None:
+    texts = pa.chunked_array([pa.array([f"{sentence.strip()}. "])])
+    columns = measure(texts, (2, 3, 4, 5), ("№", "THE"))
+    assert columns["n_sentences"].to_pylist() == [1]
+    assert [n for n in COLUMNS if columns[f"{n}_fraction"][0].as_py()] == found
+    assert columns["questionable_fraction"].to_pylist() == [float(bool(found))]
+
+
+def test_a_document_goes_when_its_fraction_reaches_the_bound(tmp_path: Path) -> None:
+    cursed = tmp_path / "cursed.txt"
+    cursed.write_text("grandmother\n")
+    texts = [PROSE, PROSE + f"\n{CASE}.", PROSE.split("\n")[0], None, "", "日本。" * 9]
+    docs = pa.table({"text": pa.array(texts)})
+    few = "too_few_sentences"
+    assert madlad(docs, Madlad())["rule"].to_pylist() == [None, None, few, few, few, few]
+    out = madlad(docs, Madlad(cursed=(str(cursed),)))
+    assert out["rule"].to_pylist()[:2] == ["too_many_questionable_sentences"] * 2
+    assert out["value"].to_pylist()[:2] == [1 / 5, 2 / 6]
+    loose = Madlad(cursed=(str(cursed),), max_questionable_fraction=0.21)
+    assert madlad(docs, loose)["rule"].to_pylist()[:2] == [None, "too_many_questionable_sentences"]
+    with pytest.raises(ValueError, match=r"rules \(1,\): choose from"):
+        Madlad(rules=(1,))
