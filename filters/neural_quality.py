@@ -2,8 +2,8 @@
 as FineWeb-Edu's (Penedo et al. 2024, arXiv 2406.17557, section 4: a regression head on a frozen
 encoder, score 0 to 5, kept from 3 after rounding).
 
-Slow: a BERT-base reads some 5 documents/s on a CPU core, where fastText reads thousands; it pays
-after the cheaper steps, or on a GPU. transformers is an extra (`pip install corpusmill[neural]`);
+Slow: a BERT-base reads about one document of 512 tokens a second on a CPU core, where fastText reads
+thousands; it pays after the cheaper steps, or on a GPU. transformers is an extra (`pip install corpusmill[neural]`);
 nothing is downloaded and no code of the model's directory is run.
 
 Texts are batched by length in shapes that depend on the text alone, so that a score does not depend
@@ -48,8 +48,9 @@ class NeuralQuality:
     """Tokens at the start of the text that are read."""
     prefix_chars: int = 20_000
     """Characters at the start of the text that are cut into tokens."""
-    batch_tokens: int = 8192
-    """Tokens of one pass through the model, padding included. Larger is faster on a GPU."""
+    batch_tokens: int = 2048
+    """Tokens of one pass through the model, padding included. More brings nothing on a CPU, and
+    fills a GPU."""
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["float32", "bfloat16"] = "float32"
 

@@ -4,7 +4,7 @@ al. 2019, arXiv 1911.00359).
 Perplexity is 10 ** (-log10 p / (units + sentences)) over the sentences of the normalised text, each
 with its end, as in CCNet. Units are words, so that a model needs no second file, or SentencePiece
 pieces; figures are comparable only under one model. Scored by kenlm (Heafield 2011), words at about
-20 MB/s and pieces at 4, on the first 20,000 characters of a text: a book costs what a long page
+19 MB/s and pieces at 6, on the first 20,000 characters of a text: a book costs what a long page
 does.
 
 There are no canaries: what trips a rule depends on the user's model.
