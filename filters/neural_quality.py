@@ -2,9 +2,9 @@
 as FineWeb-Edu's (Penedo et al. 2024, arXiv 2406.17557, section 4: a regression head on a frozen
 encoder, score 0 to 5, kept from 3 after rounding).
 
-Slow: a BERT-base reads about one document of 512 tokens a second on a CPU core, where fastText reads
-thousands; it pays after the cheaper steps, or on a GPU. transformers is an extra (`pip install corpusmill[neural]`);
-nothing is downloaded and no code of the model's directory is run.
+Slow: a BERT-base reads about one document of 512 tokens a second on a CPU core, where fastText
+reads thousands; it pays after the cheaper steps, or on a GPU. transformers is an extra (`pip
+install corpusmill[neural]`); nothing is downloaded and no code of the model's directory is run.
 
 Texts are batched by length in shapes that depend on the text alone, so that a score does not depend
 on its neighbours; what is left of the order of summation is rounded away.
