@@ -148,7 +148,7 @@ def find_shards(
     for source, config in sorted(run.sources.items()):
         names: dict[str, str] = {}
         for i, pattern in enumerate(config.paths):
-            found = expand(place(pattern))
+            found = expand(place(pattern), folders=FORMATS[config.format].folders)
             if not found:
                 mistakes.append(f"sources.{source}.paths[{i}]: {place(pattern)} names no file")
             for path, name in found:

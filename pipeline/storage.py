@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -94,6 +95,44 @@ def exists(path: str) -> bool:
     return fs.get_file_info(place).type != pa.fs.FileType.NotFound
 
 
+def is_folder(path: str) -> bool:
+    fs, place = filesystem(path)
+    return fs.get_file_info(place).type == pa.fs.FileType.Directory
+
+
+_VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".bzr", "CVS"})
+
+
+def walk(folder: str) -> list[tuple[str, int, int, int]]:
+    """(name below the folder, size, time, mode) of everything in a directory but directories and
+    what version control keeps, sorted by name. Links are not followed; elsewhere than on a local
+    file system, the mode is 0. A directory that cannot be read has its own mode."""
+    if "://" in folder:
+        fs, place = filesystem(folder)
+        found = fs.get_file_info(pa.fs.FileSelector(place, recursive=True))
+        files = [f for f in found if f.type == pa.fs.FileType.File]
+        prefix = len(place.rstrip("/")) + 1
+        rows = [(f.path[prefix:], f.size, f.mtime_ns, 0) for f in files]
+        return sorted(row for row in rows if not _VERSION_CONTROL & set(row[0].split("/")))
+    rows = []
+    folders = [""]
+    while folders:
+        prefix = folders.pop()
+        here = Path(folder, prefix)
+        try:
+            items = list(os.scandir(here))
+        except OSError:
+            rows.append((prefix, 0, 0, here.lstat().st_mode))
+            continue
+        for item in items:
+            if item.is_dir(follow_symlinks=False):
+                folders += [] if item.name in _VERSION_CONTROL else [f"{prefix}{item.name}/"]
+            else:
+                info = item.stat(follow_symlinks=False)
+                rows.append((prefix + item.name, info.st_size, info.st_mtime_ns, info.st_mode))
+    return sorted(rows)
+
+
 def list_files(path: str) -> list[str]:
     """Every file below a directory, sorted; empty when there is none."""
     fs, place = filesystem(path)
@@ -106,30 +145,37 @@ def list_files(path: str) -> list[str]:
     )
 
 
-def expand(pattern: str) -> list[tuple[str, str]]:
+def expand(pattern: str, folders: bool = False) -> list[tuple[str, str]]:
     """(path, shard name) for each file that a glob pattern or a directory names, sorted by name.
 
     The shard name is the path below the last directory without a wildcard, so it does not change
-    when shards are added.
+    when shards are added. With `folders`, a directory is one shard, and what is below it none.
     """
     fs, place = filesystem(pattern)
     local = isinstance(fs, pa.fs.LocalFileSystem)
     if not glob.has_magic(place):
-        if fs.get_file_info(place).type == pa.fs.FileType.Directory:
+        if is_folder(pattern) and not folders:
             base = pattern.rstrip("/")
             return [(p, p[len(base) + 1 :]) for p in list_files(base) if not _hidden(p, base)]
         return [(pattern, PurePosixPath(place).name)] if exists(pattern) else []
     fixed = PurePosixPath(*_until_magic(PurePosixPath(place).parts))
     if local:
-        places = [p for p in glob.glob(place, recursive=True) if Path(p).is_file()]  # noqa: PTH207
-        return sorted((p, str(PurePosixPath(p).relative_to(fixed))) for p in places)
+        found = (p.rstrip("/") for p in glob.glob(place, recursive=True))  # noqa: PTH207
+        places = [p for p in found if Path(p).is_file() or (folders and Path(p).is_dir())]
+        return sorted((p, str(PurePosixPath(p).relative_to(fixed))) for p in _topmost(places))
     matches = re.compile(_glob_regex(place)).fullmatch
     scheme, query = pattern.split("://", 1)[0], _split_query(pattern)[1]
     selector = pa.fs.FileSelector(str(fixed), recursive=True, allow_not_found=True)
-    places = [info.path for info in fs.get_file_info(selector) if info.type == pa.fs.FileType.File]
-    return sorted(
-        (f"{scheme}://{p}{query}", str(PurePosixPath(p).relative_to(fixed))) for p in places if matches(p)
-    )
+    kinds = {pa.fs.FileType.File} | ({pa.fs.FileType.Directory} if folders else set())
+    places = [info.path for info in fs.get_file_info(selector) if info.type in kinds]
+    places = _topmost([p for p in places if matches(p)])
+    return sorted((f"{scheme}://{p}{query}", str(PurePosixPath(p).relative_to(fixed))) for p in places)
+
+
+def _topmost(places: list[str]) -> list[str]:
+    """The paths that are below no other of them."""
+    known = set(places)
+    return sorted(p for p in known if not known & {str(q) for q in PurePosixPath(p).parents})
 
 
 def expand_names(pattern: str) -> dict[str, str]:
@@ -237,6 +283,8 @@ def input_identity(path: str, known: dict[str, list]) -> str:
     """
     fs, place = filesystem(path)
     info = fs.get_file_info(place)
+    if info.type == pa.fs.FileType.Directory:
+        return _folder_identity(path, known)
     if info.type != pa.fs.FileType.File:
         raise ValueError(f"{path}: no such file; check the path")
     stamp = [info.size, info.mtime_ns]
@@ -249,6 +297,24 @@ def input_identity(path: str, known: dict[str, list]) -> str:
         found = digest([path, *stamp])
     known[path] = [*stamp, found]
     return found
+
+
+def _folder_identity(path: str, known: dict[str, list]) -> str:
+    """Of a directory: the names and the content of its files; of what is no file, or cannot be
+    read, its size and time."""
+    found = walk(path)
+    stamp = [len(found), digest([(name, size, mtime) for name, size, mtime, _ in found])]
+    if path in known and known[path][:2] == stamp:
+        return known[path][2]
+    contents: list[list] = []
+    for name, size, mtime, mode in found:
+        if stat.S_ISREG(mode) and os.access(join(path, name), os.R_OK):
+            with Path(join(path, name)).open("rb") as file:
+                contents.append([name, hashlib.file_digest(file, "sha256").hexdigest()])
+        else:
+            contents.append([name, size, mtime])
+    known[path] = [*stamp, digest(contents)]
+    return known[path][2]
 
 
 @functools.cache

@@ -124,6 +124,12 @@ class _Xz:
         self._decoder = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
 
     def read(self, size: int) -> bytes:
+        found = bytearray()
+        while len(found) < size and (data := self._some(size - len(found))):
+            found += data
+        return bytes(found)
+
+    def _some(self, size: int) -> bytes:
         while True:
             packed = b""
             if self._decoder.eof:  # another stream may follow, after padding by zeros

@@ -1,295 +1,136 @@
-"""Tables with a text column -> one document a row: Parquet, JSON lines (plain, .gz, .zst).
+"""Tables with a text column -> one document a row: Parquet, Arrow IPC, JSON lines, CSV and TSV.
 
-Parquet splits by row groups, plain JSON lines by bytes at line ends, compressed ones not at all.
-The columns of a document (id, url, path, created, license, meta) are taken under their names;
-other scalar columns go to meta as strings.
+Parquet splits by row groups, Arrow files by record batches, plain JSON lines by bytes at line ends;
+CSV and what is compressed do not split. The columns of a document (id, url, path, created, license,
+meta) are taken under their names; other scalar columns go to meta as strings. A column inside of
+another is named with a dot (`meta.url`). A subset or split of a Hugging Face directory is chosen by
+the pattern of its paths: `data/en/train-*.parquet`.
 """
 
-import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from pipeline import quarantine, storage
-from pipeline.extract.members import Bomb, Bounded, gunzip
 from pipeline.schema import HEAD_BYTES, Document, Fault
+from pipeline.sources.rows import Text, read_rows, split_rows
+from pipeline.sources.rows_arrow import Columns
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Parquet or JSON lines. The kind is told by the file's name."""
+    """The kind is told by the file's name."""
 
     text_column: str = "text"
     id_column: str | None = "id"
-    """Kept as the document's id where the table has it; null makes ids of the shard's name and the
-    row."""
+    """Kept as the document's id where the table has it; "" makes ids of the shard's name and the
+    row. Ids are unique in the corpus: two tables that count from 0 need ""."""
     url_column: str = "url"
     path_column: str = "path"
     created_column: str = "created"
     license_column: str = "license"
+    meta_columns: tuple[str, ...] = ()
+    """What goes to meta; empty is every other scalar column."""
+    delimiter: str = ""
+    """Between the fields of a CSV file; empty is a comma, a tab in .tsv."""
+    quote: str = '"'
+    """Around a field of a CSV file that holds delimiters or line ends; empty is no quoting."""
+    header: tuple[str, ...] = ()
+    """The columns of a CSV file whose first line is not their names."""
     max_document_bytes: int = 32 << 20
     """A longer line or text is an error."""
 
+    def __post_init__(self) -> None:
+        for name in ("delimiter", "quote"):
+            if len(getattr(self, name)) > 1 or getattr(self, name) in ("\n", "\r"):
+                raise ValueError(f"{name} {getattr(self, name)!r} is not one character")
+        if self.header and self.text_column not in self.header:
+            raise ValueError(f"header has no text_column {self.text_column!r}")
+        if self.max_document_bytes < 1:
+            raise ValueError(f"max_document_bytes {self.max_document_bytes} is below 1")
+
 
 _META_CHARS = 1000  # of a value that goes to meta
-_BATCH_ROWS = 256
 
 
 def split_table(path: str, split_bytes: int) -> list[tuple[int, int]]:
-    """Row-group ranges of a Parquet file, byte ranges of plain JSON lines."""
-    size = storage.input_size(path)
-    kind = _kind(path)
-    if kind == "jsonl":
-        starts = range(0, max(size, 1), split_bytes)
-        return [(start, min(start + split_bytes, size)) for start in starts]
-    if kind != "parquet":
-        return [(0, size)]
-    try:
-        with storage.open_input(path) as file:
-            groups = pq.ParquetFile(file).metadata
-            sizes = [groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)]
-    except (pa.ArrowException, OSError):
-        return [(0, 1)]  # read_table will say what is wrong
-    ranges = []
-    start = held = 0
-    for i, group_bytes in enumerate(sizes):
-        held += group_bytes
-        if held >= split_bytes or i == len(sizes) - 1:
-            ranges.append((start, i + 1))
-            start, held = i + 1, 0
-    return ranges or [(0, 1)]
+    """Row-group, batch or byte ranges."""
+    return split_rows(path, split_bytes)
 
 
 def read_table(path: str, start: int, end: int, config: Table) -> Iterator[Document | Fault]:
-    """The rows of a range. Locator: a row's number in Parquet, a line's offset in JSON lines."""
-    kind = _kind(path)
-    if kind is None:
-        if start == 0:
-            message = (
-                f"{path.rsplit('/', 1)[-1]!r} is none of .parquet, .jsonl, .jsonl.gz, .jsonl.zst"
-            )
-            yield Fault("", "unknown_format", message)
-        return
-    if storage.input_size(path) == 0:
-        yield Fault("", "empty_file", "the file has no bytes")
-    elif kind == "parquet":
-        yield from _read_parquet(path, start, end, config)
-    else:
-        yield from _read_lines(path, kind, start, end, config)
+    """The rows of a range. Locator: a row's number, or a line's offset."""
+    columns = Columns((config.text_column,))
+    text = Text(config.delimiter, config.quote, config.header)
+    for item in read_rows(path, start, end, columns, config.max_document_bytes, text):
+        yield item if isinstance(item, Fault) else _document(*item, config)
 
 
-def _kind(path: str) -> str | None:
-    name = path.lower()
-    if name.endswith(".parquet"):
-        return "parquet"
-    for ending, kind in ((".gz", "gz"), (".zst", "zst"), ("", "jsonl")):
-        if name.endswith((f".jsonl{ending}", f".json{ending}", f".ndjson{ending}")):
-            return kind
-    return None
+def take(row: dict[str, Any], name: str) -> tuple[bool, Any]:
+    """(whether the row has it, the value) of a column, which is taken out of the row; `a.b` is
+    field b of column a."""
+    if name in row:
+        return True, row.pop(name)
+    first, *path = name.split(".")
+    value: Any = row.get(first)
+    for part in path:
+        if isinstance(value, list):  # a map column is a list of pairs
+            value = dict(pair for pair in value if isinstance(pair, tuple) and len(pair) == 2)
+        if not isinstance(value, dict) or part not in value:
+            return False, None
+        value = value[part]
+    return bool(path), value
 
 
-# --- Parquet ------------------------------------------------------------------------------------
-
-
-def _read_parquet(path: str, start: int, end: int, config: Table) -> Iterator[Document | Fault]:
-    row = 0
-    try:
-        with storage.open_input(path) as file:
-            table = pq.ParquetFile(file)
-            names = table.schema_arrow.names
-            if problem := _column_problem(table.schema_arrow, config.text_column):
-                if start == 0:
-                    yield Fault("", problem[0], problem[1])
-                return
-            row = sum(table.metadata.row_group(i).num_rows for i in range(start))
-            groups = list(range(start, min(end, table.metadata.num_row_groups)))
-            if not groups:
-                return
-            for batch in table.iter_batches(_BATCH_ROWS, row_groups=groups):
-                columns = [_values(column) for column in batch.columns]
-                for values in zip(*columns, strict=True):
-                    locator = f"{row:09d}"
-                    if deadly := quarantine.refusal(locator):
-                        yield deadly
-                    else:
-                        item = dict(zip(names, values, strict=True))
-                        yield from _read_row(locator, item, config)
-                    row += 1
-    except (pa.ArrowException, OSError) as error:
-        message = f"{error}; the range's rows from {row} on are lost"
-        yield Fault(f"{row:09d}~" if row or start else "", "bad_parquet", message[:1000])
-
-
-def _column_problem(schema: pa.Schema, name: str) -> tuple[str, str] | None:
-    if name not in schema.names:
-        return "missing_column", f"no column {name!r}; the table has {', '.join(schema.names)}"
-    kind = schema.field(name).type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        return "wrong_type", f"column {name!r} is {kind}, and a text is a string"
-    return None
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """Python values; strings as bytes, for they may not be UTF-8."""
-    if pa.types.is_string(column.type):
-        column = column.cast(pa.binary())
-    elif pa.types.is_large_string(column.type):
-        column = column.cast(pa.large_binary())
-    try:
-        return column.to_pylist()
-    except UnicodeDecodeError:  # inside a list or map
-        return [None] * len(column)
-
-
-# --- JSON lines ---------------------------------------------------------------------------------
-
-
-def _read_lines(
-    path: str, kind: str, start: int, end: int, config: Table
-) -> Iterator[Document | Fault]:
-    limit = config.max_document_bytes
-    with storage.open_input(path) as file:
-        stream: IO[bytes] = file
-        at = 0
-        if kind == "jsonl":
-            at = _line_start(file, start)
-        else:
-            end = 1 << 62
-            if kind == "gz":
-                stream = cast(IO[bytes], gunzip(file, limit + 2))
-            else:
-                unpacked = pa.CompressedInputStream(file, "zstd")
-                stream = cast(IO[bytes], Bounded(cast(IO[bytes], unpacked), file, limit + 2))
-        try:
-            for offset, line, length in _lines(stream, at, end, limit):
-                locator = f"{offset:012d}"
-                if length > limit:
-                    message = f"a line of {length} bytes (max_document_bytes {limit})"
-                    yield Fault(locator, "too_large", message, line[:HEAD_BYTES])
-                elif line.strip():
-                    yield from _read_line(locator, line, config)
-                at = offset + length
-        except Bomb as error:
-            yield Fault(f"{at:012d}~", "bomb", f"{error}; the rest is lost")
-        except (zlib.error, EOFError, OSError) as error:
-            error_kind = "truncated_gzip" if kind == "gz" else "truncated_zstd"
-            yield Fault(f"{at:012d}~", error_kind, f"{error}; the rest is lost")
-
-
-def _line_start(file: IO[bytes], at: int) -> int:
-    """The first line that starts at or after `at`."""
-    if at == 0:
-        return 0
-    at -= 1
-    file.seek(at)
-    while block := file.read(1 << 16):
-        newline = block.find(b"\n")
-        if newline >= 0:
-            at += newline + 1
+def text_of(locator: str, row: dict[str, Any], names: tuple[str, ...], limit: int) -> str | Fault:
+    """The text in the first of these columns that the row has, taken out of the row."""
+    text: Any = None
+    for name in names:
+        found, text = take(row, name)
+        if found:
             break
-        at += len(block)
-    file.seek(at)
-    return at
-
-
-def _lines(stream: IO[bytes], at: int, end: int, limit: int) -> Iterator[tuple[int, bytes, int]]:
-    """(offset, line, its length) of lines that start before `end`; of a line over `limit`, only
-    the head is kept."""
-    held = bytearray()
-    length = 0
-    while at < end:
-        block = stream.read(1 << 16)
-        if not block:
-            if length:
-                yield at, bytes(held), length
-            return
-        done = 0
-        while at < end and (newline := block.find(b"\n", done)) >= 0:
-            length += newline + 1 - done
-            if length <= limit + 1:
-                held += block[done : newline + 1]
-            yield at, bytes(held), length
-            at += length
-            done = newline + 1
-            held.clear()
-            length = 0
-        if length <= limit:
-            held += block[done:]
-        length += len(block) - done
-        if length > limit:
-            del held[HEAD_BYTES:]
-
-
-def _read_line(locator: str, line: bytes, config: Table) -> Iterator[Document | Fault]:
-    head = line[:HEAD_BYTES]
-    if deadly := quarantine.refusal(locator, head):
-        yield deadly
-        return
-    try:
-        row = json.loads(line)
-    except UnicodeDecodeError as error:
-        yield Fault(locator, "bad_utf8", str(error), head)
-    except (ValueError, RecursionError) as error:
-        yield Fault(locator, "bad_json", f"{type(error).__name__}: {error}"[:500], head)
     else:
-        if not isinstance(row, dict):
-            yield Fault(
-                locator, "bad_json", f"a line holds an object, not {type(row).__name__}", head
-            )
-        elif config.text_column not in row:
-            names = ", ".join(list(row)[:50])
-            message = f"no column {config.text_column!r}; the line has {names}"
-            yield _sound(Fault(locator, "missing_column", message, head))
-        elif not isinstance(row[config.text_column], str | None):
-            message = f"column {config.text_column!r} is not a string"
-            yield Fault(locator, "wrong_type", message, head)
-        else:
-            yield from _read_row(locator, row, config)
-
-
-# --- rows ---------------------------------------------------------------------------------------
-
-
-def _sound(fault: Fault) -> Fault:
-    return fault._replace(message=fault.message.encode("utf-8", "replace").decode())
-
-
-def _read_row(locator: str, row: dict[str, Any], config: Table) -> Iterator[Document | Fault]:
-    text = row.pop(config.text_column)
+        wanted, has = " or ".join(map(repr, names)), ", ".join(map(str, list(row)[:50]))
+        message = f"no column {wanted}; the line has {has}"
+        head = str(list(row.items())[:20]).encode("utf-8", "replace")[:HEAD_BYTES]
+        return Fault(locator, "missing_column", message.encode("utf-8", "replace").decode(), head)
+    if not isinstance(text, str | bytes | None):
+        message = f"column {name!r} is {type(text).__name__}, and a text is a string"
+        return Fault(locator, "wrong_type", message, str(text)[:1000].encode("utf-8", "replace"))
     raw = text if isinstance(text, bytes) else (text or "").encode("utf-8", "surrogatepass")
     head = raw[:HEAD_BYTES]
-    if len(raw) > config.max_document_bytes:
-        message = f"a text of {len(raw)} bytes (max_document_bytes {config.max_document_bytes})"
-        yield Fault(locator, "too_large", message, head)
-        return
+    if len(raw) > limit:
+        message = f"a text of {len(raw)} bytes (max_document_bytes {limit})"
+        return Fault(locator, "too_large", message, head)
     try:
         decoded = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         kind = "bad_utf8" if isinstance(text, bytes) else "lone_surrogate"
-        yield Fault(locator, kind, str(error), head)
-        return
+        return Fault(locator, kind, str(error), head)
     if "\0" in decoded:
-        yield Fault(locator, "nul_bytes", "NUL in a text", head)
-        return
-    yield Document(
+        return Fault(locator, "nul_bytes", "NUL in a text", head)
+    return decoded
+
+
+def _document(locator: str, row: dict[str, Any], config: Table) -> Document | Fault:
+    text = text_of(locator, row, (config.text_column,), config.max_document_bytes)
+    if isinstance(text, Fault):
+        return text
+    wanted = {name: take(dict(row), name)[1] for name in config.meta_columns}
+    return Document(
         locator,
-        decoded,
-        id=_scalar(row.pop(config.id_column, None)) if config.id_column else None,
-        url=_scalar(row.pop(config.url_column, None)),
-        path=_scalar(row.pop(config.path_column, None)),
-        created=_scalar(row.pop(config.created_column, None)),
-        license=_scalar(row.pop(config.license_column, None)),
-        meta=_meta(row),
-        rule=None if decoded.strip() else "no_text",
+        text,
+        id=scalar(take(row, config.id_column)[1]) if config.id_column else None,
+        url=scalar(take(row, config.url_column)[1]),
+        path=scalar(take(row, config.path_column)[1]),
+        created=scalar(take(row, config.created_column)[1]),
+        license=scalar(take(row, config.license_column)[1]),
+        meta=meta_of(wanted if config.meta_columns else row),
+        rule=None if text.strip() else "no_text",
     )
 
 
-def _meta(row: dict[str, Any]) -> dict[str, str]:
-    """What else a row has; an inner `meta` (a map or an object) is taken out of its wrapping."""
+def meta_of(row: dict[str, Any]) -> dict[str, str]:
+    """Scalars as strings; an inner `meta` (a map or an object) is taken out of its wrapping."""
     inner = row.pop("meta", None)
     pairs = (
         inner
@@ -297,11 +138,11 @@ def _meta(row: dict[str, Any]) -> dict[str, str]:
         else list((inner or {}).items() if isinstance(inner, dict) else ())
     )
     every = [*row.items(), *(pair for pair in pairs if isinstance(pair, tuple) and len(pair) == 2)]
-    meta = {_scalar(key): _scalar(value) for key, value in every}
+    meta = {scalar(key): scalar(value) for key, value in every}
     return {key: value[:_META_CHARS] for key, value in meta.items() if key and value is not None}
 
 
-def _scalar(value: Any) -> str | None:
+def scalar(value: Any) -> str | None:
     """A number, boolean, string or time as a valid string; None for null and for what is nested."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
