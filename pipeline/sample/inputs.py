@@ -45,6 +45,7 @@ from pipeline.sample.shards import (
     zip_bytes,
 )
 from pipeline.sample.web import Mark, Page, write_warc
+from pipeline.sources.code_marks import mark_of_content
 
 REPOSITORIES = ("fsspec", "packaging", "pip", "requests", "rich", "setuptools", "urllib3")
 STDLIB_BYTES, REPOSITORY_BYTES, FILE_BYTES = 3_000_000, 400_000, 200_000  # at scale 1; of a file
@@ -198,6 +199,7 @@ def write_code(folder: Path, rng: random.Random, scale: float) -> Truth:
         write(folder / f"{name}.tar.gz", gzip.compress(tar_bytes(found[name]), mtime=0))
     contents = [data for files in found.values() for _, data in files]
     unique = [f for f in found["cpython-lib"] if len(f[1]) > 2000 and contents.count(f[1]) == 1]
+    unique = [(name, data) for name, data in unique if not mark_of_content(data, "python")]
     copies = rng.sample(unique, _count(8, scale))
     bomb = zip_bytes([("zeros.py", bytes(BOMB_BYTES))])
     mirror = [(f"mirror/{name}", data) for name, data in copies]
