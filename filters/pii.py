@@ -1,90 +1,129 @@
-"""Replaces personal data by tags: e-mail and IP addresses, phone, card, social security and bank
-account numbers.
+"""Replaces personal data by tags or pseudonyms: keys and tokens, wallets, e-mail and IP addresses,
+phone, card, social security and bank account numbers; names and places by a spaCy model.
 
-A kernel walks the bytes once and proposes windows (an `@`, a run of digits, colons, two letters
-with two digits); rules that cost microseconds judge only those: 30 MB/s on web pages, 250 on books.
-Presidio judges what it is good at (national phone numbers, IBAN, SSN), but on windows: on whole
-texts it makes .39 MB/s. E-mail is judged here, because presidio's recognizer fetches a list from
-the network.
+A kernel walks the bytes and proposes windows (an `@`, a run of digits, colons, two letters with two
+digits, a long run of letters and digits); rules that cost microseconds judge only those. Presidio
+judges what it is good at (national phone numbers, IBAN, SSN, Bitcoin), but on windows: on whole
+texts it makes .4 MB/s. E-mail is judged here, because presidio's recognizer fetches a list from the
+network. `benchmarks/pii.py` measures both, on presidio-research's set and on another.
 
-On the 1,500 sentences of presidio-research (spans that overlap count) recall and precision are 1
-for all but phones, with .85 and 1.00; presidio alone has .77 and 1.00 for cards, .59 and .73 for
-phones, 1 elsewhere. A number is taken for a phone only by its form or by a word near it (English or
-German): a bare run of digits is left.
+A number is taken for a phone only by its form or by a word near it (English or German): a bare run
+of digits is left. A model for names makes about .1 MB/s.
 """
 
 import bisect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.kernels import text_buffers
+from filters.pii_names import NER_ENTITIES, find_names, load_model
+from filters.pii_pseudonyms import pseudonym, read_key
 from filters.pii_rules import Span, judge
 from filters.pii_windows import find_windows
-from filters.rules import with_signals
+from filters.rules import Bound, mark, with_signals
 
-ENTITIES = ("email", "ip", "iban", "card", "ssn", "phone")
+ENTITIES = ("secret", "crypto", "email", "ip", "iban", "card", "ssn", "phone")
 """The surer first: decides between spans of one length."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScrubPii:
-    """Replaces personal data in the text; marks nothing."""
+    """Replaces personal data in the text."""
 
     entities: tuple[str, ...] = ENTITIES
+    """Also `name` and `location`, with a `ner_model`."""
+    replace: Literal["tag", "pseudonym", "remove"] = "tag"
+    """tag: <EMAIL>; pseudonym: <EMAIL_qhzkvbtwmxrd>, the same for the same address in the whole
+    corpus; remove: nothing, and one space less."""
     replacement: str = "<{entity}>"
-    """What is put in; {entity} becomes EMAIL, IP, IBAN, CARD, SSN or PHONE."""
+    """What is put in; {entity} becomes EMAIL, IP, ..., or EMAIL_ and the pseudonym."""
+    key_file: str = ""
+    """pseudonym: a file with a secret of 16 bytes or more. It is not copied to any output; its
+    SHA-256 is part of what names the parts, so that another key makes them anew."""
+    ner_model: str = ""
+    """A spaCy pipeline with an entity recognizer, installed or a directory. It is known by this
+    name: after a change give it another, or the parts made with the old one stay."""
     private_ips: bool = False
     """Replace addresses of private, loopback and other non-public networks too: they name no
     one."""
+    max_entities: int | None = None
+    """A document with more is marked `too_many_entities` (Dolma, arXiv 2402.00159: 5); off if
+    unset."""
 
     def __post_init__(self) -> None:
         for entity in self.entities:
-            if entity not in ENTITIES:
-                known = ", ".join(ENTITIES)
+            if entity not in (*ENTITIES, *NER_ENTITIES):
+                known = ", ".join((*ENTITIES, *NER_ENTITIES))
                 raise ValueError(f"entities: no such entity {entity!r}. Known: {known}")
+            if entity in NER_ENTITIES and not self.ner_model:
+                raise ValueError(f"entities: {entity!r} needs ner_model, a spaCy pipeline")
+        if self.ner_model and not set(NER_ENTITIES) & set(self.entities):
+            raise ValueError(f"ner_model: nothing needs it; add {NER_ENTITIES[0]!r} to entities")
+        if self.replace == "pseudonym" and not self.key_file:
+            raise ValueError("key_file: missing; pseudonyms need a file with a secret")
+        if self.key_file and self.replace != "pseudonym":
+            raise ValueError('key_file: nothing needs it but replace = "pseudonym"')
+        if self.max_entities is not None and self.max_entities < 0:
+            raise ValueError(f"max_entities {self.max_entities} is below 0")
         if re.search(r"[0-9@]", self.replacement):
             raise ValueError(
                 f"replacement {self.replacement!r}: take out digits and @, they look like such data"
             )
 
 
+def prepare(config: ScrubPii) -> None:
+    """Reads the key and the model. ValueError where one is no use."""
+    if config.key_file:
+        read_key(config.key_file)
+    if config.ner_model:
+        load_model(config.ner_model)
+
+
 def scrub_pii(docs: pa.Table, config: ScrubPii) -> pa.Table:
-    """Replaces what is found in `text`; adds pii.n_<entity>, null for a null text."""
+    """Replaces what is found in `text`; adds pii.n_<entity> and pii.n_entities, null for a null
+    text; marks too_many_entities where that is asked for."""
     texts = docs["text"].combine_chunks()
     counts = {entity: np.zeros(len(texts), dtype=np.int64) for entity in config.entities}
     changed: dict[int, str] = {}
     for row, text, spans in find_pii(texts, config):
         for span in spans:
             counts[span.entity][row] += 1
-        changed[row] = replaced(text, spans, config.replacement)
+        changed[row] = replaced(text, spans, config)
     null = texts.is_null().to_numpy(zero_copy_only=False)
     columns = {f"n_{name}": pa.array(column, mask=null) for name, column in counts.items()}
-    docs = with_signals(docs, "pii", columns)
-    if not changed:
+    total = sum(counts.values(), np.zeros(len(texts), dtype=np.int64))
+    docs = with_signals(docs, "pii", columns | {"n_entities": pa.array(total, mask=null)})
+    if changed:
+        mask = np.zeros(len(texts), dtype=bool)
+        mask[list(changed)] = True
+        scrubbed = pc.replace_with_mask(texts, mask, pa.array(changed.values(), pa.string()))
+        docs = docs.set_column(docs.column_names.index("text"), docs.field("text"), scrubbed)
+    if config.max_entities is None:
         return docs
-    mask = np.zeros(len(texts), dtype=bool)
-    mask[list(changed)] = True
-    scrubbed = pc.replace_with_mask(texts, mask, pa.array(changed.values(), pa.string()))
-    return docs.set_column(docs.column_names.index("text"), docs.schema.field("text"), scrubbed)
+    return mark(docs, [Bound("too_many_entities", "pii.n_entities", most=config.max_entities)])
 
 
 def find_pii(texts: pa.Array, config: ScrubPii) -> Iterator[tuple[int, bytes, list[Span]]]:
     """(row, UTF-8 text, spans in order, none overlapping) of each text in which something is
-    found."""
+    found, in the order of rows."""
     data, offsets = text_buffers(texts)
     rows, starts, ends, kinds = find_windows(data, offsets)
     entities = frozenset(config.entities)
-    for row, first, past in zip(*_runs(rows), strict=True):
+    runs = {row: (first, past) for row, first, past in zip(*_runs(rows), strict=True)}
+    for row in range(len(texts)) if config.ner_model else runs:
         text = data[offsets[row] : offsets[row + 1]].tobytes()
         found: set[Span] = set()
-        for i in range(first, past):
+        for i in range(*runs.get(row, (0, 0))):
             start, end, kind = int(starts[i]), int(ends[i]), int(kinds[i])
             found.update(judge(text, start, end, kind, entities, config.private_ips))
+        if config.ner_model:
+            found.update(s for s in find_names(text, config.ner_model) if s.entity in entities)
         if found:
             yield row, text, resolve(found)
 
@@ -92,8 +131,9 @@ def find_pii(texts: pa.Array, config: ScrubPii) -> Iterator[tuple[int, bytes, li
 def resolve(spans: set[Span]) -> list[Span]:
     """Without overlaps: the longest wins, then the earliest, then the surer entity. In text
     order."""
+    surer = (*ENTITIES, *NER_ENTITIES)
     kept: list[Span] = []
-    for span in sorted(spans, key=lambda s: (s.start - s.end, s.start, ENTITIES.index(s.entity))):
+    for span in sorted(spans, key=lambda s: (s.start - s.end, s.start, surer.index(s.entity))):
         place = bisect.bisect(kept, span)
         free_left = place == 0 or kept[place - 1].end <= span.start
         if free_left and (place == len(kept) or span.end <= kept[place].start):
@@ -101,13 +141,22 @@ def resolve(spans: set[Span]) -> list[Span]:
     return kept
 
 
-def replaced(text: bytes, spans: list[Span], replacement: str) -> str:
-    """The text with a tag for each span."""
+def replaced(text: bytes, spans: list[Span], config: ScrubPii) -> str:
+    """The text with something else for each span."""
+    key = read_key(config.key_file) if config.key_file else b""
     parts, done = [], 0
     for span in spans:
-        tag = replacement.replace("{entity}", span.entity.upper())
-        parts += [text[done : span.start], tag.encode()]
+        parts.append(text[done : span.start])
         done = span.end
+        if config.replace == "remove":
+            before = parts[-1][-1:] or text[span.start - 1 : span.start]
+            if before in (b" ", b"") and text[done : done + 1] == b" ":
+                done += 1
+            continue
+        name = span.entity.upper()
+        if config.replace == "pseudonym":
+            name += "_" + pseudonym(text[span.start : span.end].decode(), span.entity, key)
+        parts.append(config.replacement.replace("{entity}", name).encode())
     return b"".join([*parts, text[done:]]).decode()
 
 
@@ -115,3 +164,21 @@ def _runs(rows: np.ndarray) -> tuple[list[int], list[int], list[int]]:
     """Each value of an ascending array, where it starts and where it is past."""
     values, first = np.unique(rows, return_index=True)
     return values.tolist(), first.tolist(), [*first[1:].tolist(), len(rows)][: len(first)]
+
+
+CANARIES: dict[str, tuple[str, str]] = {
+    "too_many_entities": ("a@mit.edu, b@mit.edu and c@mit.edu", "a@mit.edu, b@mit.edu and c"),
+}
+"""A text that trips each rule and one that passes, with max_entities = 2."""
+
+EXAMPLES: dict[str, tuple[str, str]] = {
+    "secret": ("token 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", "token ghp_" + 36 * "x"),
+    "crypto": ("to 1BoatSLRHtKNngkdXEeobR76b53LETtpyT", "to 1BoatSLRHtKNngkdXEeobR76b53LETtpyU"),
+    "email": ("write to jane@example.com", "the image icon@2x.png"),
+    "ip": ("from 8.8.8.8", "from 192.168.0.1"),
+    "iban": ("GB42 NAWI 0445 4264 7886 19", "GB43NAWI04454264788619"),
+    "card": ("card 4111 1111 1111 1111", "card 4111 1111 1111 1112"),
+    "ssn": ("460-89-9847", "000-12-3456"),
+    "phone": ("call 905-674-3793", "in 1914-1918"),
+}
+"""For each entity a text that holds one and a look-alike that does not."""

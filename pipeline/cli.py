@@ -183,7 +183,10 @@ def _given(args: argparse.Namespace, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _scrub(args: argparse.Namespace) -> dict[str, Any]:
-    return _execute(_single(args.paths, [{"use": "scrub_pii"}]), args.out, args)
+    keys = ("entities", "replace", "key_file", "ner_model", "max_entities")
+    return _execute(
+        _single(args.paths, [{"use": "scrub_pii", **_given(args, keys)}]), args.out, args
+    )
 
 
 def _fit_perplexity(args: argparse.Namespace) -> dict[str, Any]:
@@ -393,7 +396,21 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--min-matched-ngrams", type=int, metavar="N", help=text)
     text = "of an item's words in a document, from which it is removed (default 0)"
     sub.add_argument("--min-item-fraction", type=float, metavar="X", help=text)
-    add_single("scrub", _scrub, "replace PII by tags", "scrub out/clean --out out/scrubbed")
+    sub = add_single(
+        "scrub",
+        _scrub,
+        "replace personal data by tags or pseudonyms",
+        "scrub out/clean --replace pseudonym --key-file secret.key --out out/scrubbed",
+    )
+    sub.add_argument(
+        "--entities", nargs="+", metavar="NAME", help="email, phone, ... (default all)"
+    )
+    sub.add_argument("--replace", choices=["tag", "pseudonym", "remove"], help="default tag")
+    sub.add_argument("--key-file", metavar="FILE", help="pseudonym: a secret of 16 bytes or more")
+    text = "a spaCy pipeline, for the entities name and location"
+    sub.add_argument("--ner-model", metavar="NAME", help=text)
+    text = "documents with more are removed (default: none)"
+    sub.add_argument("--max-entities", type=int, metavar="N", help=text)
     _add_fit(commands, add)
     sub = add_single(
         "tokenizer",

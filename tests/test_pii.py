@@ -8,16 +8,31 @@ import socket
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters import pii_rules
+from filters import pii_pseudonyms, pii_rules
 from filters.kernels import text_buffers
-from filters.pii import ENTITIES, ScrubPii, find_pii, resolve, scrub_pii
+from filters.pii import (
+    CANARIES,
+    ENTITIES,
+    EXAMPLES,
+    ScrubPii,
+    find_pii,
+    prepare,
+    resolve,
+    scrub_pii,
+)
+from filters.pii_pseudonyms import canonical
 from filters.pii_rules import Span, issued, luhn
-from filters.pii_windows import EMAIL, IBAN, IPV6, NUMBER, find_windows
+from filters.pii_secrets import is_ethereum, keccak_256
+from filters.pii_windows import EMAIL, IBAN, IPV6, NUMBER, TOKEN, find_windows
+from pipeline.config import parse
+from pipeline.executor import connect
 from pipeline.schema import DOCUMENT
+from pipeline.stages import run_pipeline
 
 REPLACED = [
     ("Write to jane.o'neil+news@mail.example.co.uk.", "Write to <EMAIL>."),
@@ -40,6 +55,27 @@ REPLACED = [
     ("Tel. (030)\u00a078\u00a095\u00a047\u00a078", "Tel. <PHONE>"),
     ("call 212\u2011555\u20110187 or 212\u2013555\u20130188", "call <PHONE> or <PHONE>"),
     ("Fax: 345-899-3560x4587", "Fax: <PHONE>"),
+    ("ring +1-729-586-4033 now", "ring <PHONE> now"),
+    ("Téléphone : 01 42 68 53 00", "Téléphone : <PHONE>"),
+    ("電話：03-1234-5678", "電話：<PHONE>"),
+    ("AWS_KEY=AKIAIOSFODNN7EXAMPLE;", "AWS_KEY=<SECRET>;"),
+    ("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", "<SECRET>"),
+    ("TOKEN: glpat-Zx8Qm2Vt7Lp4Rk9Nw3Hs, ok", "TOKEN: <SECRET>, ok"),
+    ("ya29.a0AfH6SMBx7Qm2Vt7Lp4Rk9Nw3Hs-Zx8 ok", "<SECRET> ok"),
+    ("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", "<SECRET>"),
+    (
+        "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJqYW5lIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1g!",
+        "Bearer <SECRET>!",
+    ),
+    (
+        "key:\n-----BEGIN EC PRIVATE KEY-----\n"
+        + "MHcCAQEEIBx7Qm2V\n" * 8
+        + "-----END EC PRIVATE KEY-----\nend",
+        "key:\n<SECRET>\nend",
+    ),
+    ("send 1BoatSLRHtKNngkdXEeobR76b53LETtpyT.", "send <CRYPTO>."),
+    ("or bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "or <CRYPTO>"),
+    ("to 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed😀", "to <CRYPTO>😀"),
 ]
 
 LEFT = [
@@ -57,6 +93,13 @@ LEFT = [
     "ISBN 978-3-16-148410-0, order 12345678901",
     "550e8400-e29b-41d4-a716-446655440000 d41d8cd98f00b204e9800998ecf8427e",
     "日本語のテキスト 一二三 २०२४",
+    "doi 10.0960/3472776 and in 2019 2020 the mobile web",
+    "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx AKIAXXXXXXXXXXXXXXXX sk-some-long-slug-of-a-page",
+    "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----",
+    "-----BEGIN CERTIFICATE-----\n" + "MHcCAQEEIBx7Qm2V\n" * 8 + "-----END CERTIFICATE-----",
+    "eyJub3QiOiJhIGhlYWRlciJ9.eyJzdWIiOiJqYW5lIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_w",
+    "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD 0x0000000000000000000000000000000000000000",
+    "1BoatSLRHtKNngkdXEeobR76b53LETtpyU bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdr",
 ]
 
 
@@ -95,7 +138,8 @@ def test_only_what_is_asked_for():
     text = "a@b.org 8.8.8.8 10.0.0.1 call 905-674-3793"
     docs = scrub_pii(table([text]), ScrubPii(entities=("ip",), private_ips=True))
     assert docs["text"].to_pylist() == ["a@b.org <IP> <IP> call 905-674-3793"]
-    assert [name for name in docs.column_names if name.startswith("pii.")] == ["pii.n_ip"]
+    names = [name for name in docs.column_names if name.startswith("pii.")]
+    assert names == ["pii.n_ip", "pii.n_entities"]
     assert scrubbed("a@b.org", ScrubPii(replacement="[{entity} removed]")) == "[EMAIL removed]"
 
 
@@ -111,10 +155,172 @@ def test_any_split_into_batches_gives_the_same_rows():
 
 
 def test_config_mistakes():
-    with pytest.raises(ValueError, match=r"no such entity 'mail'\. Known: email, ip"):
+    with pytest.raises(ValueError, match=r"no such entity 'mail'\. Known: secret, crypto, email"):
         ScrubPii(entities=("mail",))
     with pytest.raises(ValueError, match="digits and @"):
         ScrubPii(replacement="x@y.org")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"replace": "pseudonym"}, "key_file: missing"),
+        ({"key_file": "k"}, "key_file: nothing needs it"),
+        ({"entities": ("name",)}, "entities: 'name' needs ner_model"),
+        ({"ner_model": "xx"}, "ner_model: nothing needs it; add 'name' to entities"),
+        ({"max_entities": -1}, "max_entities -1 is below 0"),
+    ],
+)
+def test_more_config_mistakes(values: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        ScrubPii(**values)
+
+
+def test_each_entity_has_an_example_and_a_look_alike():
+    assert set(EXAMPLES) == set(ENTITIES)
+    for entity, (example, look_alike) in EXAMPLES.items():
+        docs = scrub_pii(table([example, look_alike]), ScrubPii())
+        assert docs[f"pii.n_{entity}"].to_pylist() == [1, 0]
+        assert docs["pii.n_entities"].to_pylist() == [1, 0]
+        assert docs["text"].to_pylist()[1] == look_alike
+
+
+def test_documents_with_many_entities_are_marked():
+    trips, passes = CANARIES["too_many_entities"]
+    docs = scrub_pii(table([trips, passes, "", None]), ScrubPii(max_entities=2))
+    rule = "too_many_entities"
+    assert docs["rule"].to_pylist() == [rule, None, None, rule]  # a null measurement fails
+    assert docs["value"].to_pylist() == [3, None, None, None]
+    assert docs["text"].to_pylist()[:2] == [
+        "<EMAIL>, <EMAIL> and <EMAIL>",
+        "<EMAIL>, <EMAIL> and c",
+    ]
+
+
+def test_pseudonyms_are_the_same_in_the_whole_corpus(tmp_path: Path):
+    keys = [tmp_path / name for name in ("a", "b")]
+    for path in keys:
+        path.write_text(f"{path.name} secret of sixteen bytes\n")
+    texts = ["Jane@MIT.edu wrote to bob@mit.edu", "😀 jane@mit.edu, 8.8.8.8", "905-674-3793"]
+    config = ScrubPii(replace="pseudonym", key_file=str(keys[0]))
+    first, second, phone = scrub_pii(table(texts), config)["text"].to_pylist()
+    [jane, bob] = re.findall(r"<EMAIL_([a-z]{12})>", first)
+    assert jane != bob
+    assert re.fullmatch(rf"😀 <EMAIL_{jane}>, <IP_[a-z]{{12}}>", second)
+    assert re.fullmatch(r"<PHONE_[a-z]{12}>", phone)
+    for text in (first, second, phone):
+        assert scrubbed(text) == text
+    other = ScrubPii(replace="pseudonym", key_file=str(keys[1]))
+    assert jane not in scrub_pii(table(texts), other)["text"].to_pylist()[0]
+    assert scrub_pii(table(texts[1:2]), config)["text"].to_pylist() == [second]
+
+
+def test_one_form_for_each_address():
+    assert canonical("A@B.org", "email") == canonical("a@b.ORG", "email")
+    assert canonical("2001:db8:0:0::1", "ip") == canonical("2001:DB8::1", "ip")
+    assert canonical("(905) 674-3793", "phone") == canonical("905.674.3793", "phone")
+    assert canonical("gb42 nawi-0445", "iban") == "GB42NAWI0445"
+    assert canonical("Jane  Doe", "name") == canonical("jane doe", "name")
+
+
+def test_a_key_that_is_no_use(tmp_path: Path):
+    (tmp_path / "short").write_text("secret\n")
+    for name, message in (("short", "6 bytes; a secret has 16"), ("none", "No such file")):
+        with pytest.raises(ValueError, match=message):
+            prepare(ScrubPii(replace="pseudonym", key_file=str(tmp_path / name)))
+
+
+def test_the_key_is_in_no_output_and_another_key_makes_the_parts_anew(tmp_path: Path):
+    key, docs = tmp_path / "key", tmp_path / "docs.jsonl"
+    docs.write_text(json.dumps({"text": "Write to jane@mit.edu, please."}) + "\n")
+    texts = []
+    for secret in ("the first secret 0123456789", "the second secret 0123456789"):
+        key.write_text(secret)
+        step = {"use": "scrub_pii", "replace": "pseudonym", "key_file": str(key)}
+        source = {"format": "table", "paths": [str(docs)], "steps": [step]}
+        run = parse({"name": "t", "sources": {"s": source}})
+        with connect("off") as cluster:
+            run_pipeline(run, str(tmp_path / "out"), cluster)
+        files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+        assert len(files) > 3
+        assert not [path for path in files if secret.encode() in path.read_bytes()]
+        [path] = (tmp_path / "out" / "documents").rglob("*.parquet")
+        texts += pq.read_table(path)["text"].to_pylist()
+        pii_pseudonyms.read_key.cache_clear()
+    assert texts[0] != texts[1] and all(re.search("<EMAIL_[a-z]{12}>", text) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a b@mit.edu c", "a c"),
+        ("b@mit.edu c", "c"),
+        ("a b@mit.edu", "a "),
+        ("a (b@mit.edu) c", "a () c"),
+        ("邮箱b@mit.edu。", "邮箱。"),
+        ("b@mit.edu c@mit.edu d", "d"),
+        ("b@mit.edu", ""),
+    ],
+)
+def test_remove(text: str, expected: str):
+    assert scrubbed(text, ScrubPii(replace="remove")) == expected
+
+
+def test_names_and_places_by_a_spacy_pipeline(tmp_path: Path):
+    spacy = pytest.importorskip("spacy")
+    nlp = spacy.blank("en")
+    ruler = nlp.add_pipe("entity_ruler")
+    ruler.add_patterns(
+        [
+            {"label": "PERSON", "pattern": "Jane Doe"},
+            {"label": "GPE", "pattern": "Łódź"},
+            {"label": "ORG", "pattern": "Acme"},
+        ]
+    )
+    nlp.to_disk(tmp_path / "model")
+    config = ScrubPii(
+        entities=("name", "location", "email"), ner_model=str(tmp_path / "model"), max_entities=3
+    )
+    prepare(config)
+    texts = ["😀 Jane Doe of Acme, Łódź, j@mit.edu", "nobody", "", None, "Łódź " * 20_000]
+    docs = scrub_pii(table(texts), config)
+    assert docs["text"].to_pylist() == [
+        "😀 <NAME> of Acme, <LOCATION>, <EMAIL>", "nobody", "", None, "<LOCATION> " * 20_000
+    ]  # fmt: skip
+    assert docs["pii.n_name"].to_pylist() == [1, 0, 0, None, 0]
+    assert docs["rule"].to_pylist() == [None, None, None, *["too_many_entities"] * 2]
+    only = ScrubPii(entities=("name",), ner_model=str(tmp_path / "model"))
+    assert scrubbed("Jane Doe, Łódź", only) == "<NAME>, Łódź"
+
+
+def test_a_spacy_pipeline_that_is_no_use(tmp_path: Path):
+    spacy = pytest.importorskip("spacy")
+    spacy.blank("en").to_disk(tmp_path / "blank")
+    for name, message in (
+        ("en_core_web_no_such", "neither an installed package nor a directory"),
+        ("../../etc", "neither an installed package nor a directory"),
+        (str(tmp_path / "blank"), "no label for a person or a place"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            prepare(ScrubPii(entities=("name",), ner_model=name))
+
+
+def test_keccak_and_eip_55():
+    # The digests of Keccak's team, and the addresses of EIP-55 itself.
+    empty = "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
+    assert keccak_256(b"").hex() == empty
+    assert keccak_256(b"a" * 136).hex()[:16] == "a6c4d403279fe3e0"
+    for address in (
+        "52908400098527886E0F7030069857D2E4169EE7",
+        "de709f2102306220921060314715629080e2fb77",
+        "5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+        "fB6916095ca1df60bB79Ce92cE3Ea74c37c5d359",
+        "dbF03B407c01E7cD3CBea99509d93f8DDDC8C6FB",
+        "D1220A0cf47c7B9Be7A2E6BA89F429762e7b9aDb",
+    ):
+        assert is_ethereum(address)
+        swapped = address.swapcase()
+        assert is_ethereum(swapped) == (address in (address.upper(), address.lower()))
 
 
 def test_overlaps_the_longest_then_the_earliest_then_the_surer():
@@ -184,16 +390,38 @@ def reference_windows(text: bytes) -> list[tuple[int, int, int]]:
                 found.append((i - len(left), i + len(right), IPV6))
                 resume = i + len(right)
         i = resume
+    return found + reference_tokens(text)
+
+
+TOKENS = re.compile(rb"[A-Za-z0-9_-]{10,}")
+PREFIXES = re.compile(rb"(?:AK|AS|g[hil]|x[oa]|AI|GO|sk|rk|wh|np|py|hf|do|ey|bc|BC|0x|0X)")
+
+
+def reference_tokens(text: bytes) -> list[tuple[int, int, int]]:
+    found = []
+    for run in TOKENS.finditer(text):
+        token = run[0]
+        starts = [0, *(i + 1 for i, byte in enumerate(token) if byte in b"-_")]
+        long = 20 <= len(token) <= 8192 and (
+            text[: run.start()].endswith((b"SG.", b"29."))
+            or (26 <= len(token) <= 35 and token[:1] in (b"1", b"3"))
+            or any(PREFIXES.match(token, i) for i in starts if i <= len(token) - 20)
+        )
+        if long or (len(token) <= 8192 and token[0:1] == token[4:5] == b"-"):
+            found.append((*run.span(), TOKEN))
     return found
 
 
-TEXT = st.text(
+TEXT = st.lists(
     st.one_of(
         st.sampled_from("0123456789 .-()/+@:aZf\u00a0\u2013\n\x00é中😀"),
+        st.sampled_from(
+            ["sk_live_", "ghp_", "-----BEGIN ", "SG.", "a1B2c3D4e5F6g7H8i9J0", "1Boat"]
+        ),
         st.characters(codec="utf-8"),
     ),
-    max_size=120,
-)
+    max_size=80,
+).map("".join)
 
 
 def windows(texts: list[str]) -> list[tuple[int, int, int, int]]:
@@ -212,7 +440,7 @@ def test_every_kind_of_window_is_proposed_and_compared():
     texts = [text for text, _ in REPLACED] + LEFT
     expected = [(i, *w) for i, text in enumerate(texts) for w in reference_windows(text.encode())]
     assert windows(texts) == expected
-    assert {kind for *_, kind in expected} == {EMAIL, NUMBER, IPV6, IBAN}
+    assert {kind for *_, kind in expected} == {EMAIL, NUMBER, IPV6, IBAN, TOKEN}
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -234,7 +462,12 @@ def test_scrubbing_any_text_changes_only_the_spans(texts: list[str]):
 
 
 @pytest.mark.parametrize(
-    "unit", ["@", "a@", "1.", "1 ", ":", "a:", "1:", "8.8.8.8 ", "GB11", "5 555 ", "a.b@c.d "]
+    "unit",
+    [
+        *("@", "a@", "1.", "1 ", ":", "a:", "1:", "8.8.8.8 ", "GB11", "5 555 ", "a.b@c.d ", "7"),
+        *("\0", "e\u0301", "ghp_", "-----BEGIN RSA PRIVATE KEY-----\n", "0x12ab", "sk-ant-"),
+        *("eyJhbGciOiJIUzI1NiJ9.", "-eyJ", "1BoatSLRHtKNngkdXEeobR76b53LETtpyT ", "+1-"),
+    ],
 )
 def test_long_lines_of_one_thing_are_read_in_bounded_steps(unit: str):
     # A walk that looked back or ahead without a bound would take minutes.
@@ -277,7 +510,7 @@ def test_no_entity_is_found_worse_than_by_presidio(shared_data: Path):
         found[row] = [
             (s.entity, len(text[: s.start].decode()), len(text[: s.end].decode())) for s in spans
         ]
-    assert set(PRESIDIO) == set(ENTITIES)
+    assert set(PRESIDIO) == set(ENTITIES) - {"secret", "crypto"}
     for entity, (name, recall, precision) in PRESIDIO.items():
         gold = [
             (row, s["start_position"], s["end_position"])
