@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +40,13 @@ from pipeline.schema import (
 from pipeline.sources import FORMATS
 from pipeline.steps import Use, apply, schema_after
 from tokenizer.encode import encode
-from tokenizer.train import MODEL_NAME, VOCABULARY_NAME, Tokenizer, train_tokenizer
+from tokenizer.train import (
+    MODEL_NAME,
+    TOKENIZER_JSON,
+    VOCABULARY_NAME,
+    Tokenizer,
+    train_tokenizer,
+)
 
 REMOVED = pa.schema([*DOCUMENT, *REMOVAL])
 
@@ -307,17 +313,17 @@ def fit_quality_model(
 
 
 def fit_tokenizer(
-    part: Part, paths: list[str], fraction: float, config: Tokenizer, seed: int
+    part: Part, sources: list[tuple[list[str], float]], config: Tokenizer, seed: int
 ) -> dict[str, Any]:
-    """One SentencePiece model from a hash-chosen sample of the kept documents."""
-    folder = f"tokenizer/{part.key[:10]}"
-    model = part.file("model", f"{folder}/{MODEL_NAME}")
-    vocabulary = part.file("vocabulary", f"{folder}/{VOCABULARY_NAME}")
+    """One SentencePiece model from a hash-chosen share of the kept documents of each source."""
+    names = {"model": MODEL_NAME, "vocabulary": VOCABULARY_NAME}
+    if config.normalization == "identity":
+        names["tokenizer_json"] = TOKENIZER_JSON
     with tempfile.TemporaryDirectory() as made:
-        texts = sampled_texts(part.root, paths, fraction, seed)
-        figures = train_tokenizer(texts, config, made)
-        shutil.move(Path(made) / MODEL_NAME, model)
-        shutil.move(Path(made) / VOCABULARY_NAME, vocabulary)
+        samples = (sampled_texts(part.root, paths, share, seed) for paths, share in sources)
+        figures = train_tokenizer(chain.from_iterable(samples), config, made)
+        for role, name in names.items():
+            shutil.move(Path(made) / name, part.file(role, f"tokenizer/{part.key[:10]}/{name}"))
     return {"figures": {k: v for k, v in figures.items() if k != "model"}}
 
 

@@ -87,18 +87,37 @@ def make_tokenizer(state: State, pieces: list[Piece]) -> tuple[str, dict[str, An
             "vocab_size": load_tokenizer(path).get_piece_size(),
             "digest": tokenizer_digest(path),
         }
-    counts = state.last_counts()
-    available = sum(c["bytes_kept"] for c in counts.values())
-    # twice what is needed: the trainer draws its exact sample by the hash of the text
-    fraction = min(1.0, 2 * config.sample_bytes / max(available, 1))
-    args = {"paths": [p.path for p in pieces if p.path], "fraction": fraction}
-    args |= {"config": config, "seed": run.seed}
+    sources = _sampled_sources(state, pieces, config.sample_bytes)
+    args: dict[str, Any] = {"sources": sources, "config": config, "seed": run.seed}
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "impl"}
-    identity = [[p.content for p in pieces], settings, run.seed]
+    shares = [share for _, share in sources]
+    identity = [[p.content for p in pieces], settings, shares, run.seed]
     task = make_task("tokenizer", fit_tokenizer, args, *identity, code_version(*TOKEN_CODE))
     [record] = state.stage("tokenizer", [task])
     model = local_copy(join(state.out, path_of(record, "model") or ""))
     return model, record["counts"]["figures"]
+
+
+def _sampled_sources(
+    state: State, pieces: list[Piece], n_bytes: int
+) -> list[tuple[list[str], float]]:
+    """For each source its documents and the share of them to draw for the tokenizer's sample: by
+    the mixture's weights where there is one, else by size. Twice what is needed: the trainer draws
+    its exact sample by the hash of the text."""
+    counts, mixture = state.last_counts(), state.run.mixture
+    sizes = {name: counts[name]["bytes_kept"] for name in state.run.sources if name in counts}
+    weights = (
+        mixture.weights
+        if mixture
+        else {n: s / max(sum(sizes.values()), 1) for n, s in sizes.items()}
+    )
+    return [
+        (
+            [p.path for p in pieces if p.path and p.source == name],
+            min(1.0, 2 * n_bytes * weights.get(name, 0.0) / max(size, 1)),
+        )
+        for name, size in sizes.items()
+    ]
 
 
 def tokenize(state: State, pieces: list[Piece], model: str) -> list[dict[str, Any]]:

@@ -127,7 +127,8 @@ def test_the_same_model_from_any_order_and_batches(trained, tmp_path):
     batches = [pa.array([None, *texts[:100]]), pa.chunked_array([texts[100:], []])]
     again = train_tokenizer(batches, CONFIG, str(tmp_path))
     assert again["digest"] == trained["digest"] == digest(again["model"])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["tokenizer.model", "vocabulary.txt"]
+    names = ["tokenizer.json", "tokenizer.model", "vocabulary.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
     lines = (tmp_path / "vocabulary.txt").read_text().splitlines()
     assert (len(lines), lines[0], lines[260 - 1]) == (448, '0\t"<pad>"', '259\t"<0xFF>"')
 
@@ -202,7 +203,7 @@ def test_errors_name_the_mend(tmp_path, trained):
     assert not list(tmp_path.glob("tokenizer.model"))
 
 
-def test_a_model_that_loses_text_is_refused(tmp_path):
+def test_a_model_that_loses_text_is_for_sentencepiece_alone(tmp_path):
     path = tmp_path / "nfkc.model"
     with path.open("wb") as out:
         sentencepiece.SentencePieceTrainer.train(
@@ -213,8 +214,12 @@ def test_a_model_that_loses_text_is_refused(tmp_path):
             byte_fallback=True,
             minloglevel=2,
         )
+    texts = pa.array(["ﬁne  spaces", "日本語 " * 10])
     with pytest.raises(ValueError, match="does not give every text back"):
-        load(str(path))
+        encode(texts, str(path))
+    model = load(str(path))
+    expected = [[*model.encode(text), EOS] for text in texts.to_pylist()]
+    assert encode(texts, str(path), "sentencepiece").to_pylist() == expected
 
 
 def test_real_books_come_back(shared_data, tmp_path):
@@ -224,3 +229,28 @@ def test_real_books_come_back(shared_data, tmp_path):
     ids = encode(pa.array([text]), out["model"])
     assert decode(ids[0].as_py(), out["model"]) == text
     assert np.asarray(ids.flatten()).max() < 4096
+
+
+def test_user_defined_and_control_symbols(tmp_path):
+    config = Tokenizer(
+        vocab_size=448, user_defined_symbols=("<|code|>",), control_symbols=("<|user|>",)
+    )
+    model = train_tokenizer([pa.array(corpus())], config, str(tmp_path))["model"]
+    text = "the<|code|>fox <|user|>"
+    for impl in ("corpusmill", "sentencepiece"):
+        ids = encode(pa.array([text]), model, impl)[0].as_py()
+        assert ids.count(load(model).piece_to_id("<|code|>")) == 1
+        assert load(model).piece_to_id("<|user|>") not in ids  # its characters are text
+        assert decode(ids, model) == text
+    with pytest.raises(ValueError, match="is empty or there twice"):
+        Tokenizer(user_defined_symbols=("a", "a"))
+
+
+def test_nfkc_only_when_asked(tmp_path):
+    with pytest.raises(ValueError, match='"nfkc" needs impl = "sentencepiece"'):
+        Tokenizer(normalization="nfkc")
+    config = Tokenizer(vocab_size=448, normalization="nfkc", impl="sentencepiece")
+    model = train_tokenizer([pa.array(corpus())], config, str(tmp_path))["model"]
+    ids = encode(pa.array(["ﬁ ｆｏｘ"]), model, "sentencepiece")[0].as_py()
+    assert decode(ids, model) == "fi fox"
+    assert not (tmp_path / "tokenizer.json").exists()

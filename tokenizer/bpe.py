@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import sentencepiece
 from numba import njit
 from sentencepiece import sentencepiece_model_pb2
 
@@ -27,6 +28,12 @@ MAX_CHUNK = 64  # bytes of a chunk that is remembered; longer ones are rare and 
 _ARENA = 16 << 20
 NEVER = np.int64(1 << 30)  # the rank of what does not merge
 _PAIR = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Piece(NamedTuple):
+    text: str  # with spaces as spaces
+    score: float
+    kind: int
 
 
 class Vocabulary(NamedTuple):
@@ -69,19 +76,24 @@ def new_memory() -> Memory:
     )
 
 
-def read_vocabulary(model: bytes) -> Vocabulary:
-    """The arrays of a serialised SentencePiece model. Raises ValueError where its ids would not be
-    ours: another algorithm, a normalisation, no byte fallback."""
+def read_pieces(model: bytes) -> list[Piece]:
+    """The pieces of a serialised SentencePiece model, by id. Raises ValueError where its ids would
+    not be ours: another algorithm, a normalisation, no byte fallback."""
     proto = sentencepiece_model_pb2.ModelProto.FromString(model)  # type: ignore[attr-defined]
     _refuse_others(proto)
-    pieces = [piece.piece.replace(SPACE_MARK, " ") for piece in proto.pieces]
-    kinds = [piece.type for piece in proto.pieces]
+    return [Piece(p.piece.replace(SPACE_MARK, " "), p.score, p.type) for p in proto.pieces]
+
+
+def read_vocabulary(model: bytes) -> Vocabulary:
+    """The arrays of a serialised SentencePiece model. Raises ValueError as read_pieces does."""
+    given = read_pieces(model)
+    pieces, kinds = [piece.text for piece in given], [piece.kind for piece in given]
     mergeable = {p: i for i, p in enumerate(pieces) if kinds[i] in (NORMAL, USER_DEFINED)}
     symbols = dict(mergeable)
     for character in sorted({c for piece in mergeable for c in piece}):
         symbols.setdefault(character, len(pieces) + len(symbols) - len(mergeable))
     scores = np.full(len(pieces) + len(symbols) - len(mergeable), -np.inf)
-    scores[: len(pieces)] = [piece.score for piece in proto.pieces]
+    scores[: len(pieces)] = [piece.score for piece in given]
     merges = [
         (symbols[piece[:i]], symbols[piece[i:]], symbol)
         for piece, symbol in mergeable.items()
@@ -108,13 +120,13 @@ def read_vocabulary(model: bytes) -> Vocabulary:
         _table(_keys(*_columns(joined, 2)), [0] * len(joined))[0],
         *_table(_keys(*_columns(merges, 3)[:2]), [m[2] for m in merges]),
         np.unique(-scores, return_inverse=True)[1].astype(np.int64),
-        _byte_ids(proto),
+        _byte_ids(given),
         np.frombuffer(b"".join(fixed), np.uint8),
         np.cumsum([len(p) for p in fixed], dtype=np.int64),
         np.array([mergeable[p.decode()] for p in fixed], np.int32),
         starts_fixed,
         len(pieces),
-        next(i for i, p in enumerate(pieces) if p == (proto.trainer_spec.eos_piece or "</s>")),
+        sentencepiece.SentencePieceProcessor(model_proto=model).eos_id(),
     )
 
 
@@ -135,11 +147,11 @@ def _refuse_others(proto) -> None:
             raise ValueError(f"the model {problem}; use impl = 'sentencepiece'")
 
 
-def _byte_ids(proto) -> np.ndarray:
+def _byte_ids(pieces: list[Piece]) -> np.ndarray:
     byte_ids = np.full(256, -1, np.int32)
-    for i, piece in enumerate(proto.pieces):
-        if piece.type == BYTE:
-            byte_ids[int(piece.piece[3:5], 16)] = i
+    for i, piece in enumerate(pieces):
+        if piece.kind == BYTE:
+            byte_ids[int(piece.text[3:5], 16)] = i
     if (byte_ids < 0).any():
         raise ValueError("the model lacks byte pieces; use impl = 'sentencepiece'")
     return byte_ids
@@ -194,7 +206,7 @@ def encode_batch(
     ids = np.empty(offsets[n_docs] - offsets[0] + n_docs, np.int32)  # a token has a byte at least
     id_offsets = np.zeros(n_docs + 1, np.int64)
     ascii_symbol, ascii_joined = vocabulary.ascii_symbol, vocabulary.ascii_joined
-    starts_fixed = vocabulary.starts_fixed
+    starts_fixed, n_pieces = vocabulary.starts_fixed, vocabulary.n_pieces
     scratch = _new_scratch(MAX_CHUNK)
     n = 0
     for d in range(n_docs):
@@ -222,7 +234,7 @@ def encode_batch(
                     at += 1
             if last >= 128 or (at < end and data[at] >= 128):
                 at = _end_of_chunk(data, at - 1, end, vocabulary)
-            if at - chunk == 1 and last < 128 and ascii_symbol[last] >= 0:
+            if at - chunk == 1 and last < 128 and 0 <= ascii_symbol[last] < n_pieces:
                 ids[n] = ascii_symbol[last]
                 n += 1
             elif at - chunk <= MAX_CHUNK:

@@ -33,7 +33,7 @@ PROBE = "  caf\u00e9 \ufb01 cafe\u0301\u3000\tx  \n\n\r\n  1234 \u2581\u2585\x00
 
 def load(model_path: str) -> sentencepiece.SentencePieceProcessor:
     """The model, loaded once a process for each version of the file. Raises ValueError where it is
-    missing, no model, without EOS, or does not give the text back."""
+    missing, no model, or without EOS."""
     try:
         stat = Path(model_path).stat()
     except OSError as error:
@@ -51,19 +51,25 @@ def _load(model_path: str, _mtime_ns: int, _size: int) -> sentencepiece.Sentence
         raise ValueError(
             f"{model_path}: has no EOS piece, which ends each document; train with one"
         )
-    if model.decode(_ids(model, PROBE)) != PROBE:
-        raise ValueError(
-            f"{model_path}: does not give every text back, its options change white space or "
-            "characters; train one with `corpusmill tokenizer`"
-        )
     return model
+
+
+@functools.lru_cache(maxsize=4)
+def _gives_back(model: sentencepiece.SentencePieceProcessor) -> bool:
+    """Does every text come back? Where not, the model's options change white space or characters,
+    and only SentencePiece itself, on whole texts, has its ids."""
+    return model.decode(_ids(model, PROBE)) == PROBE
 
 
 def load_kernel(model_path: str) -> tuple[Vocabulary, Memory]:
     """The model for our own kernel, and what it remembers, once a process for each version of the
     file. Raises ValueError as `load` does, and where the kernel's ids would not be
     SentencePiece's."""
-    load(model_path)
+    if not _gives_back(load(model_path)):
+        raise ValueError(
+            f"{model_path}: does not give every text back, its options change white space or "
+            "characters; use impl = 'sentencepiece' if that is wanted"
+        )
     stat = Path(model_path).stat()
     return _load_kernel(model_path, stat.st_mtime_ns, stat.st_size)
 
@@ -118,10 +124,10 @@ def _by_sentencepiece(
 ) -> tuple[np.ndarray, np.ndarray]:
     arrays = [np.empty(0, np.int32)]
     lengths = np.zeros(len(texts) + 1, np.int64)
-    eos = model.eos_id()
+    eos, ids_of = model.eos_id(), _ids if _gives_back(model) else _plain_ids
     for i, text in enumerate(texts.to_pylist()):
         if text:
-            arrays.append(np.array([*_ids(model, text), eos], np.int32))
+            arrays.append(np.array([*ids_of(model, text), eos], np.int32))
             lengths[i + 1] = len(arrays[-1])
     return np.concatenate(arrays), np.cumsum(lengths)
 
@@ -146,6 +152,10 @@ def fertility(texts: pa.Array | pa.ChunkedArray, ids: pa.ListArray) -> dict[str,
         "tokens_per_word": tokens / words if words else 0.0,
         "bytes_per_token": n_bytes / tokens if tokens else 0.0,
     }
+
+
+def _plain_ids(model: sentencepiece.SentencePieceProcessor, text: str) -> list[int]:
+    return model.encode(text)
 
 
 def _ids(

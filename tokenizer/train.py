@@ -20,9 +20,12 @@ from typing import Literal
 import pyarrow as pa
 import sentencepiece
 
+from tokenizer.export import tokenizer_json, vocabulary_text
+
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 MODEL_NAME = "tokenizer.model"
 VOCABULARY_NAME = "vocabulary.txt"
+TOKENIZER_JSON = "tokenizer.json"
 MAX_SENTENCE_CHARS = 4096  # at most 16 KiB of UTF-8
 MIN_VOCAB_SIZE = 320  # 256 bytes and 4 special pieces, rounded up
 
@@ -48,6 +51,13 @@ class Tokenizer:
     counted in."""
     character_coverage: float = 0.9999
     """Share of the sample's characters that get a piece of their own; the others become bytes."""
+    user_defined_symbols: tuple[str, ...] = ()
+    """Pieces of their own wherever they stand in a text, never merged: `<|code|>`."""
+    control_symbols: tuple[str, ...] = ()
+    """Pieces that no text gives, for a program to put in: `<|user|>`."""
+    normalization: Literal["identity", "nfkc"] = "identity"
+    """nfkc folds characters that look alike (ligatures, full-width forms): what was written does
+    not come back. It needs impl = "sentencepiece"."""
     sample_bytes: int = 100_000_000
     """UTF-8 bytes to train on, chosen by a hash of the text: the same sample in any order of the
     documents."""
@@ -62,6 +72,14 @@ class Tokenizer:
             )
         if not 0.9 <= self.character_coverage <= 1:
             raise ValueError(f"character_coverage: {self.character_coverage} is not within 0.9..1")
+        if self.normalization == "nfkc" and self.impl != "sentencepiece":
+            raise ValueError('normalization: "nfkc" needs impl = "sentencepiece"')
+        symbols = [*self.user_defined_symbols, *self.control_symbols]
+        for symbol in symbols:
+            if not symbol or symbol.isspace() or symbols.count(symbol) > 1:
+                raise ValueError(
+                    f"user_defined_symbols, control_symbols: {symbol!r} is empty or there twice"
+                )
         if self.sample_bytes < 1:
             raise ValueError(f"sample_bytes: {self.sample_bytes} is below 1")
 
@@ -69,8 +87,8 @@ class Tokenizer:
 def train_tokenizer(
     texts: Iterable[pa.Array | pa.ChunkedArray], config: Tokenizer, out_dir: str
 ) -> dict:
-    """Trains on batches of texts (nulls are skipped) and writes `tokenizer.model` and
-    `vocabulary.txt` to `out_dir`.
+    """Trains on batches of texts (nulls are skipped) and writes `tokenizer.model`, `vocabulary.txt`
+    and, for Hugging Face, `tokenizer.json` (not with a normalization) to `out_dir`.
 
     Returns model (path), digest, vocab_size, sample_documents, sample_bytes. The same texts, in any
     order and any batches, give the same bytes. Raises ValueError where the sample does not support
@@ -83,7 +101,10 @@ def train_tokenizer(
     model = _train(sentences, config)
     directory = Path(out_dir)
     directory.mkdir(parents=True, exist_ok=True)
-    _write(directory / VOCABULARY_NAME, _vocabulary(model))
+    _write(directory / VOCABULARY_NAME, vocabulary_text(model))
+    if config.normalization == "identity":
+        exported = json.dumps(tokenizer_json(model), ensure_ascii=False, indent=1)
+        _write(directory / TOKENIZER_JSON, exported.encode())
     _write(directory / MODEL_NAME, model)
     return {
         "model": str(directory / MODEL_NAME),
@@ -146,7 +167,9 @@ def _train(sentences: list[str], config: Tokenizer) -> bytes:
             character_coverage=config.character_coverage,
             byte_fallback=True,
             split_digits=True,
-            normalization_rule_name="identity",
+            user_defined_symbols=list(config.user_defined_symbols),
+            control_symbols=list(config.control_symbols),
+            normalization_rule_name=config.normalization,
             add_dummy_prefix=False,
             remove_extra_whitespaces=False,
             allow_whitespace_only_pieces=True,
@@ -177,14 +200,6 @@ def _explain(message: str, config: Tokenizer) -> str:
             f"use {needed} or more, or lower character_coverage ({config.character_coverage})"
         )
     return f"tokenizer: SentencePiece could not train: {message}"
-
-
-def _vocabulary(model: bytes) -> bytes:
-    """A line a piece: id, piece as a JSON string (pieces may hold newlines)."""
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    pieces = (processor.id_to_piece(i) for i in range(processor.get_piece_size()))
-    lines = [f"{i}\t{json.dumps(piece, ensure_ascii=False)}\n" for i, piece in enumerate(pieces)]
-    return "".join(lines).encode()
 
 
 def _write(path: Path, data: bytes) -> None:
