@@ -265,6 +265,7 @@ def resolve_files(
     """The steps with local paths of their models and test sets, and their identity: configs, with
     the content of files in the place of their paths."""
     out, identities = [], []
+    mistakes: list[str] = []
     for i, use in enumerate(steps):
         config, contents = use.config, {}
         for key in STEPS[use.name].files:
@@ -272,7 +273,11 @@ def resolve_files(
             if not value:
                 continue
             if isinstance(value, dict) or "{lang}" in value:
-                named = _by_language(value, f"{where}.steps[{i}].{key}", place)
+                try:
+                    named = _by_language(value, f"{where}.steps[{i}].{key}", place)
+                except ConfigError as error:
+                    mistakes += error.mistakes
+                    continue
                 contents[key] = [(name, identity(path)) for name, path in named.items()]
                 by_name = {name: local_copy(p) if copy else p for name, p in named.items()}
                 config = dataclasses.replace(config, **{key: by_name})
@@ -290,11 +295,13 @@ def resolve_files(
                     continue
                 paths = [path for path, _ in expand(place(pattern))]
                 if not paths:
-                    raise ConfigError([f"{where}.steps[{i}].{key}: {place(pattern)} names no file"])
+                    mistakes.append(f"{where}.steps[{i}].{key}: {place(pattern)} names no file")
                 found += [(path, identity(path)) for path in paths]
             if isinstance(value, str) and len(found) > 1:
                 what = f"{place(value)} names {len(found)} files, and one is wanted"
-                raise ConfigError([f"{where}.steps[{i}].{key}: {what}"])
+                mistakes.append(f"{where}.steps[{i}].{key}: {what}")
+            if mistakes:
+                continue
             local = [local_copy(path) if copy else path for path, _ in sorted(set(found))]
             contents[key] = sorted((path.rsplit("/", 1)[-1], sha) for path, sha in set(found))
             config = dataclasses.replace(
@@ -302,6 +309,8 @@ def resolve_files(
             )
         out.append(Use(use.name, config))
         identities.append([use.name, dataclasses.asdict(use.config), contents])
+    if mistakes:
+        raise ConfigError(mistakes)
     return out, identities
 
 
