@@ -171,19 +171,19 @@ def _dedup(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _decontaminate(args: argparse.Namespace) -> dict[str, Any]:
-    keys = ("against", "mode", "n", "question", "answer", "background")
-    keys += ("ignore_numbers", "min_matched_ngrams", "min_item_fraction")
+    keys = ["against", "mode", "n", "question", "answer", "background"]
+    keys += ["ignore_numbers", "min_matched_ngrams", "min_item_fraction"]
     steps = [{"use": "decontaminate", **_given(args, keys)}]
     return _execute(_single(args.paths, steps), args.out, args)
 
 
-def _given(args: argparse.Namespace, keys: tuple[str, ...]) -> dict[str, Any]:
+def _given(args: argparse.Namespace, keys: list[str]) -> dict[str, Any]:
     """What the user gave of a step's keys; the others keep their defaults."""
     return {key: value for key in keys if (value := getattr(args, key)) is not None}
 
 
 def _scrub(args: argparse.Namespace) -> dict[str, Any]:
-    keys = ("entities", "replace", "key_file", "ner_model", "max_entities")
+    keys = ["entities", "replace", "key_file", "ner_model", "max_entities"]
     return _execute(
         _single(args.paths, [{"use": "scrub_pii", **_given(args, keys)}]), args.out, args
     )
