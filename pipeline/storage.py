@@ -41,9 +41,11 @@ def filesystem(path: str) -> tuple[pa.fs.FileSystem, str]:
 
         return pa.fs.PyFileSystem(pa.fs.FSSpecHandler(fsspec.filesystem(scheme))), path
     base, query = _split_query(path)
-    head, wildcard, tail = base.partition("?")
-    fs, place = pa.fs.FileSystem.from_uri(head + query)
-    return fs, place + wildcard + tail
+    if "?" not in base:
+        return pa.fs.FileSystem.from_uri(base + query)
+    folder, name = base[: base.index("?")].rsplit("/", 1)
+    fs, place = pa.fs.FileSystem.from_uri(folder + query)
+    return fs, f"{place}/{name}{base[base.index('?') :]}"
 
 
 def _split_query(uri: str) -> tuple[str, str]:
