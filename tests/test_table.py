@@ -1,7 +1,11 @@
-"""pipeline/sources/table.py: Parquet and JSON lines, whole, split and damaged."""
+"""pipeline/sources/table.py: every kind of table, whole, split and damaged."""
 
+import bz2
+import csv
 import gzip
+import io
 import json
+import lzma
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.schema import Document, Fault
 from pipeline.sources.table import Table, read_table, split_table
+from pipeline.storage import expand
 
 ROWS = [{"text": f"Text {i} 日本 " + "word " * (i % 50), "id": f"x{i}", "n": i} for i in range(300)]
 
@@ -20,16 +25,42 @@ def read(path, config=None, split_bytes=1 << 60):
     return [x for s, e in ranges for x in read_table(str(path), s, e, config or Table())], ranges
 
 
+def lz4(data):
+    out = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(out, "lz4") as packed:
+        packed.write(data)
+    return out.getvalue().to_pybytes()
+
+
+PACK = {
+    ".gz": gzip.compress,
+    ".zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".lz4": lz4,
+}
+
+
 def write(path, rows):
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=17)
         return path
-    data = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-    if path.suffix == ".gz":
-        data = gzip.compress(data)
-    if path.suffix == ".zst":
-        data = pa.compress(data, "zstd", asbytes=True)
-    path.write_bytes(data)
+    if path.suffix in (".arrow", ".arrows"):
+        table = pa.Table.from_pylist(rows)
+        new = pa.ipc.new_file if path.suffix == ".arrow" else pa.ipc.new_stream
+        with new(path, table.schema) as writer:
+            writer.write_table(table, max_chunksize=17)
+        return path
+    if ".csv" in path.name or ".tsv" in path.name:
+        text = io.StringIO()
+        delimiter = "\t" if ".tsv" in path.name else ","
+        writer = csv.DictWriter(text, list(rows[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+        data = text.getvalue().encode()
+    else:
+        data = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    path.write_bytes(PACK.get(path.suffix, bytes)(data))
     return path
 
 
@@ -37,7 +68,11 @@ def kinds(items):
     return [x.error if isinstance(x, Fault) else (x.rule or x.text) for x in items]
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet"])
+NAMES = ["a.jsonl", "a.parquet", "a.arrow", "a.arrows", "a.csv", "a.tsv", "a.csv.gz"]
+NAMES += [f"a.jsonl{ending}" for ending in PACK]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_rows(tmp_path, name):
     path = write(tmp_path / name, ROWS)
     whole, _ = read(path)
@@ -49,7 +84,7 @@ def test_rows(tmp_path, name):
     for split_bytes in (1, 500, 5000):
         split, ranges = read(path, split_bytes=split_bytes)
         assert split == whole
-        assert len(ranges) > 1 or name in ("a.jsonl.gz", "a.jsonl.zst")
+        assert len(ranges) > 1 or name not in ("a.jsonl", "a.parquet", "a.arrow")
 
 
 @given(
@@ -191,14 +226,24 @@ def test_bad_files(tmp_path):
 
     assert fault("a.jsonl", b"") == fault("a.parquet", b"") == ["empty_file"]
     assert fault("a.parquet", b"PAR1 nonsense PAR1") == ["bad_parquet"]
-    assert fault("a.csv", b"x") == ["unknown_format"]
+    assert fault("a.md", b"x") == fault("a.parquet.gz", b"x") == ["unknown_format"]
+    array = tmp_path / "a.json"
+    array.write_bytes(b'[\n{"text": "a"},\n{"text": "b"}\n]')
+    assert kinds(read(array)[0]) == ["json_array"]
+    assert fault("a.arrow", b"ARROW1 nonsense") == fault("a.arrow", b"nonsense") == ["bad_arrow"]
     good = b"".join(b'{"text": "%d"}\n' % i for i in range(5000))
     packed = gzip.compress(good)
     assert fault("a.jsonl.gz", packed[:-100]) == ["truncated_gzip"]
     assert fault("a.jsonl.gz", b"no gzip") == ["truncated_gzip"]
     zstd = pa.compress(good, "zstd", asbytes=True)
-    assert fault("a.jsonl.zst", zstd[:-100])[-1:] in (["truncated_zstd"], ["bad_json"])
+    assert fault("a.jsonl.zst", zstd[:-100]) == ["truncated_zstd"]
+    assert fault("a.jsonl.xz", lzma.compress(good)[:-100]) == ["truncated_xz"]
+    assert fault("a.jsonl.bz2", bz2.compress(good)[:-100]) == ["truncated_bz2"]
+    assert fault("a.jsonl.lz4", lz4(good)[:-100]) == ["truncated_lz4"]
+    assert fault("a.csv.gz", gzip.compress(b"text\n" + good)[:-100]) == ["truncated_gzip"]
     assert fault("a.jsonl.gz", gzip.compress(bytes(100_000_000))) == ["bomb"]
+    assert fault("a.jsonl.xz", lzma.compress(bytes(50_000_000), preset=0)) == ["bomb"]
+    assert fault("a.csv.gz", gzip.compress(b"text\n" + (b"x" * 2000 + b"\n") * 30_000)) == ["bomb"]
     pq.write_table(pa.table({"body": ["x"], "n": [1]}), tmp_path / "b.parquet")
     [item] = read(tmp_path / "b.parquet")[0]
     assert (item.error, item.message) == (
@@ -226,6 +271,125 @@ def test_a_line_of_50_mb(tmp_path):
     path.write_bytes(b'{"text": "a"}\n{"text": "' + b"x" * 50_000_000 + b'"}\n{"text": "b"}\n')
     assert kinds(read(path)[0]) == ["a", "too_large", "b"]
     assert kinds(read(path, split_bytes=10_000_000)[0]) == ["a", "too_large", "b"]
+
+
+def test_csv(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(
+        b'\xef\xbb\xbfid,text,score\r\n1,"two\nlines, and ""quotes""",0.5\r\n\r\n2,plain,\r\n'
+        b"3,too,many,fields\r\n4,caf\xe9,1\r\n5,,1\r\n6,\x00,1\r\n7,last,1"
+    )
+    items, _ = read(path)
+    assert kinds(items) == [
+        'two\nlines, and "quotes"',
+        "plain",
+        "wrong_field_count",
+        "bad_utf8",
+        "no_text",
+        "nul_bytes",
+        "last",
+    ]
+    assert (items[0].locator, items[0].id, items[0].meta) == ("000000000018", "1", {"score": "0.5"})
+    assert items[2].message == "4 fields, and the table has 3 columns"
+    path.write_text("1;'a;b'\n2;c\n")
+    config = Table(delimiter=";", quote="'", header=("id", "text"))
+    assert [(x.id, x.text) for x in read(path, config)[0]] == [("1", "a;b"), ("2", "c")]
+    tsv = tmp_path / "b.tsv"
+    tsv.write_text('text\tn\n"odd\t1\nend"\t2\n')
+    assert kinds(read(tsv, Table(quote=""))[0]) == ['"odd', 'end"']
+    assert kinds(read(tsv)[0]) == ["odd\t1\nend"]
+
+
+def test_a_quote_that_is_never_closed(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('text,n\nbefore,1\n"open,2\n' + "line,3\n" * 200)
+    items, _ = read(path, Table(max_document_bytes=300))
+    found = kinds(items)
+    assert found[:2] == ["before", "too_large"] and found[2:] == ["line"] * len(found[2:])
+    assert len(found) > 150 and "quote not closed" in items[1].message
+    path.write_text("text,n\n" + "x" * 1000 + ",1\nafter,2\n")
+    assert kinds(read(path, Table(max_document_bytes=300))[0]) == ["too_large", "after"]
+
+
+def test_nested_columns(tmp_path):
+    row = {"data": {"body": "words", "info": {"url": "u"}}, "license": "MIT", "n": 1, "x": "y"}
+    config = Table(
+        text_column="data.body", url_column="data.info.url", meta_columns=("n", "data.no")
+    )
+    for name in ("a.jsonl", "a.parquet", "a.arrow", "a.arrows"):
+        [document] = read(write(tmp_path / name, [row]), config)[0]
+        assert document[1:6] == ("words", "u", None, None, "MIT") and document.meta == {"n": "1"}
+    missing = read(tmp_path / "a.parquet", Table(text_column="data.text"))[0]
+    assert (missing[0].error, missing[0].message) == (
+        "missing_column",
+        "no column 'data.text'; the table has data, license, n, x",
+    )
+
+
+def test_arrow_types(tmp_path):
+    texts = ["a", "日本", None]
+    for column in (
+        pa.array(texts, pa.large_string()),
+        pa.array(texts, pa.string_view()),
+        pa.array(texts).dictionary_encode(),
+    ):
+        with pa.ipc.new_file(tmp_path / "a.arrow", pa.schema([("text", column.type)])) as writer:
+            writer.write_batch(pa.record_batch([column], names=["text"]))
+        assert kinds(read(tmp_path / "a.arrow")[0]) == ["a", "日本", "no_text"]
+    for column in (pa.array([1, 2]), pa.array([["a"], ["b"]]), pa.array([b"a", b"b"])):
+        for name, new in (("a.arrow", pa.ipc.new_file), ("a.arrows", pa.ipc.new_stream)):
+            with new(tmp_path / name, pa.schema([("text", column.type)])) as writer:
+                writer.write_batch(pa.record_batch([column], names=["text"]))
+            assert kinds(read(tmp_path / name)[0]) == ["wrong_type"]
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.arrows", "a.parquet"])
+def test_damaged_bytes_never_end_the_process(tmp_path, name):
+    good = write(tmp_path / name, ROWS).read_bytes()
+    seen = set()
+    for at in range(0, len(good), max(1, len(good) // 50)):
+        damaged = bytearray(good)
+        damaged[at : at + 4] = b"\xff\xff\xff\x7f"
+        (tmp_path / name).write_bytes(bytes(damaged))
+        items, _ = read(tmp_path / name, split_bytes=500)
+        seen |= {x.error for x in items if isinstance(x, Fault)}
+    assert {"bad_arrow", "bad_parquet"} & seen
+
+
+def test_a_hugging_face_directory(tmp_path):
+    for path in (
+        "en/train-00000-of-00002",
+        "en/train-00001-of-00002",
+        "en/test-00000",
+        "de/train-0",
+    ):
+        (tmp_path / "set/data" / path).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / f"set/data/{path}.parquet", [{"text": path}])
+    (tmp_path / "set/README.md").write_text("---\n")
+
+    def shards(pattern):
+        return [name for _, name in expand(str(tmp_path / pattern))]
+
+    assert shards("set/data/en/train-*.parquet") == [
+        "train-00000-of-00002.parquet",
+        "train-00001-of-00002.parquet",
+    ]
+    assert shards("set/**/train-*.parquet") == [
+        "data/de/train-0.parquet",
+        "data/en/train-00000-of-00002.parquet",
+        "data/en/train-00001-of-00002.parquet",
+    ]
+
+
+def test_configs_are_checked():
+    for wrong, message in (
+        ({"delimiter": "||"}, "delimiter"),
+        ({"quote": "\n"}, "quote"),
+        ({"header": ("a",)}, "header has no text_column 'text'"),
+        ({"max_document_bytes": 0}, "max_document_bytes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Table(**wrong)
 
 
 def test_real_tables(shared_data):

@@ -95,9 +95,11 @@ _NOISE = re.compile(r"\b(?:the|licen[cs]ed?|licen[cs]es|version|under|v(?=\.? ?\
 
 def spdx_of_name(name: str) -> str | None:
     """The SPDX id or expression of what a person wrote as a licence's name; None if not known."""
-    name = name.strip().strip("\"'()[].,;")
-    if not name or len(name) > 200:
+    if len(name) > 200:
         return None
+    if found := expression(name):
+        return found
+    name = name.strip().strip("\"'()[].,;")
     if found := _KNOWN.get(name.lower()):
         return found
     plain = " ".join(re.findall(r"[a-z0-9]+\+?", _NOISE.sub(" ", name.lower())))
