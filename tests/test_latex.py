@@ -99,6 +99,7 @@ def test_plain_text_and_no_math():
     assert latex_to_text(paper(), 10_000, text=True).text == text
     text = "One\n\nA 100% sure thing.\n\nTwo\n\nin.\n\nA étude."
     assert latex_to_text(paper(), 10_000, text=True, math=False).text == text
+    assert body("a $x\\mbox{ if $y$}z$ b $5\n\nc $x$ d", math=False).split() == list("abcd")
     math = r"a $x$ b \[ y \] c \begin{align*} z \end{align*} d \$5 $$w$$ e \(v\) f"
     assert body(math, math=False).split() == [r"a", r"b", r"c", r"d", r"\$5", r"e", r"f"]
 
@@ -245,3 +246,21 @@ def test_mutations_of_a_paper():
                 assert error.kind in ("macro_bomb", "too_large", "no_main_file", "too_deep")
             else:
                 assert len(found.text) <= 100_000 and "\ufdd0" not in found.text
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "% \n",
+        "\\author{",
+        "\\begin{verbatim}",
+        "\\url{",
+        "\\ensuremath{",
+        "$",
+        "{",
+        "\\title[",
+        "\\input{x}",
+    ],
+)
+def test_long_hostile_sources_take_linear_work(piece):
+    assert latex_to_text({"m.tex": "\\begin{document}" + piece * 50_000}, 32 << 20) is not None

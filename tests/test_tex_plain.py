@@ -110,3 +110,8 @@ def test_any_text(source, math):
 )
 def test_long_hostile_text_takes_linear_work(piece):
     assert plain(piece * 100_000) is not None
+
+
+def test_math_within_math_and_options_of_unknown_commands():
+    assert plain(r"$a\mbox{ if $x$}$ b \unknown[2pt] c", math=True) == r"$a\mbox{ if $x$}$ b c"
+    assert plain(r"$a\mbox{ if $x$}$ b", math=False) == "b"

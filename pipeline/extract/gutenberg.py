@@ -59,7 +59,7 @@ CHARSET = re.compile(rb"^Character set encoding:[ \t]*([^\r\n]{1,60})", re.M | r
 
 # Who made the file, and how.
 _CREDIT = re.compile(
-    r"[\[(]?\s*(?:"
+    r"[\[(]?\s{0,20}(?:"
     r"(?:This )?(?:E-?(?:text|book) |HTML version |Transcribed "
     r"|Scanned |Proofread |Digitized |Text )?"
     r"(?:was )?(?:produced|prepared|scanned|proofread|transcribed|typed|created) (?:by|from)\b"

@@ -5,6 +5,7 @@ authors' macros expanded. The appendix goes too, as in RedPajama's arXiv, unless
 Of pictures only the captions stay. The markup stays LaTeX; `text` makes plain text of it.
 """
 
+import itertools
 import re
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ _TITLE = re.compile(r"\\(?:title|Title|icmltitle)(?![A-Za-z@])\s*(?:\[[^][]{0,10
 _AUTHOR = re.compile(r"\\author(?![A-Za-z@])\s*(?:\[[^][]{0,1000}\])?\s*(?=\{)")
 _BRACE = re.compile(r"\\[\\{}]|[{}]")
 _MATH_PART = re.compile(
-    r"\\[\\$]|\$\$?|\\[()\[\]]"
+    r"\n[ \t]*\n|\\[\\$]|\$\$?|\\[()\[\]]"
     rf"|\\(begin|end)\{{(?:{MATH})\*?\}}|\\ensuremath[ \t]*(\{{)|[{{}}]"
 )
 
@@ -79,7 +80,8 @@ def _front(whole: str) -> tuple[str, str]:
     """(title, authors), as far as they are there in the usual commands."""
     title = _TITLE.search(whole)
     titles = _braced(whole, title.end()) if title else ""
-    found = [_braced(whole, match.end()) for match in _AUTHOR.finditer(whole)]
+    authors = itertools.islice(_AUTHOR.finditer(whole), 200)
+    found = [_braced(whole, match.end()) for match in authors]
     names = []
     for name in re.split(
         r"\\and(?![A-Za-z])|\\AND(?![A-Za-z])|\\And(?![A-Za-z])", "\\and ".join(found)
@@ -87,8 +89,8 @@ def _front(whole: str) -> tuple[str, str]:
         # What follows the name are addresses, marks and thanks.
         name = re.split(r"\\\\|\\(?:thanks|footnote|inst|affil|address|email)(?![A-Za-z])", name)[0]
         names.append(plain(re.sub(r"\$[^$]{0,200}\$", "", name), math=False).strip(" ,"))
-    authors = ", ".join(" ".join(name.split()) for name in names if name.strip())
-    return " ".join(plain(titles).split())[:500], authors[:500]
+    author = ", ".join(" ".join(name.split()) for name in names if name.strip())
+    return " ".join(plain(titles).split())[:500], author[:500]
 
 
 def _braced(text: str, at: int, limit: int = 20_000) -> str:
@@ -140,31 +142,36 @@ def _ensure_math(text: str, keep: bool) -> str:
     if keep and "\\ensuremath" not in text:
         return text
     out: list[str] = []
-    closers: list[str] = []  # of the open groups, what ends them
-    depth = 0  # of math
+    groups: list[str] = []  # what ends each open group
+    maths: list[int] = []  # how many groups were open where each open math began
     at = 0
     for match in _MATH_PART.finditer(text):
         token = match[0]
-        before = text[at : match.start()]
-        if keep or depth == 0:
-            out.append(before)
+        if keep or not maths:
+            out.append(text[at : match.start()])
         at = match.end()
-        opens = match[1] == "begin" or token in ("\\(", "\\[")
-        closes = match[1] == "end" or token in ("\\)", "\\]")
-        if token in ("$", "$$"):
-            opens, closes = depth == 0, depth > 0
-        if match[2]:
-            closers.append("" if depth else "$")
-            token = closers[-1]
-            opens = bool(token)
+        outside = not maths
+        if token.isspace():
+            maths.clear()  # no math goes on in the next paragraph: a $ that is left open is a price
+        elif match[2]:
+            token = "" if maths else "$"
+            groups.append(token)
+            if token:
+                maths.append(len(groups))
         elif token == "{":
-            closers.append("}")
+            groups.append("}")
         elif token == "}":
-            token = closers.pop() if closers else "}"
-            closes = token == "$"
-        if keep or (depth == 0 and not opens):
+            token = groups.pop() if groups else "}"
+            if token == "$":
+                maths = maths[:-1]
+        elif match[1] == "end" or token in ("\\)", "\\]"):
+            maths = maths[:-1]
+        elif token in ("$", "$$") and maths and maths[-1] >= len(groups):
+            maths.pop()
+        elif token[0] == "$" or match[1] or token in ("\\(", "\\["):
+            maths.append(len(groups))
+        if keep or (outside and not maths) or token.isspace():
             out.append(token)
-        depth = max(0, depth + opens - closes)
-    if keep or depth == 0:
+    if keep or not maths:
         out.append(text[at:])
     return "".join(out)

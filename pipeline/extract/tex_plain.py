@@ -21,6 +21,7 @@ _TOKEN = re.compile(
     re.S,
 )
 _BLANKS = re.compile(r"\s+")
+_DOLLAR = re.compile(r"\\.|[{}]|\$\$?", re.S)
 _GROUP = re.compile(r"\\.|[{}]", re.S)
 _ACCENTS = {
     **dict(zip("`'^~\"=.", "\u0300\u0301\u0302\u0303\u0308\u0304\u0307", strict=True)),
@@ -268,6 +269,9 @@ class _Reader:
         if word == "ensuremath":
             return self._ensuremath(at)
         after = _skip_blanks(self.source, at)  # TeX skips blanks behind a word, and so {} ends one
+        if word not in _WORDS and self.source.startswith("[", at):
+            stop = self.source.find("]", at, at + 200)
+            return stop + 1 if stop >= 0 else at
         paragraph = self.source.count("\n", at, after) > 1
         return at if paragraph or word not in _WORDS else after
 
@@ -300,15 +304,24 @@ class _Reader:
         return match.end()
 
     def _dollar(self, dollar: str, start: int, at: int) -> int:
-        stop = self._until(dollar, at)
-        while stop >= 0 and self.source[stop - 1] == "\\":
-            stop = self.source.find(dollar, stop + 1)
+        stop = self._dollar_end(dollar, at)
         inner = self.source[at : max(stop, at)]
         if stop < 0 or (dollar == "$" and re.search(r"\n[ \t]*\n", inner)):
             self.out.append(dollar)  # a price
             return at
         self._print_math(self.source[start : stop + len(dollar)], display=dollar == "$$")
         return stop + len(dollar)
+
+    def _dollar_end(self, dollar: str, at: int) -> int:
+        """Where the math closes: not at a $ within its own groups (\\mbox{$x$})."""
+        depth = 0
+        for match in _DOLLAR.finditer(self.source, at, at + 20_000 if self.work > 0 else at):
+            depth += (match[0] == "{") - (match[0] == "}")
+            if match[0].startswith(dollar) and depth <= 0:
+                self.work -= match.end() - at
+                return match.start()
+        self.work -= min(len(self.source) - at, 20_000)
+        return self._until(dollar, at)
 
     def _ensuremath(self, at: int) -> int:
         stop = self._group_end(at) if self.source.startswith("{", at) else -1

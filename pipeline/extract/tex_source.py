@@ -75,7 +75,8 @@ def uncomment(text: str) -> str:
         if verbatim:
             search = _after(text, f"\\end{{{verbatim}}}", search)
         elif comment:
-            out.append(text[at : match.start()])
+            if at < match.start():
+                out.append(text[at : match.start()])
             at = search = _after(text, f"\\end{{{comment}}}", search)
         elif delimiter or url:
             stop = text.find(delimiter or "}", search, search + 1000)
@@ -84,8 +85,11 @@ def uncomment(text: str) -> str:
         elif match[0] == "%":
             start = match.start()
             line = text.rfind("\n", at, start) + 1 or at
-            own_line = not text[line:start].strip() and (line > at or not out or _ends_line(out))
-            out.append(text[at : line if own_line else start])
+            own_line = not text[line:start].strip() and (
+                line > at or not out or out[-1].endswith("\n")
+            )
+            if at < (line if own_line else start):
+                out.append(text[at : line if own_line else start])
             stop = text.find("\n", start)
             stop = len(text) if stop < 0 else stop
             if own_line:
@@ -100,11 +104,6 @@ def uncomment(text: str) -> str:
     text = "".join(out)
     stop_reading = _ENDINPUT.search(text)
     return text[: stop_reading.start()] if stop_reading else text
-
-
-def _ends_line(out: list[str]) -> bool:
-    last = next((piece for piece in reversed(out) if piece), "\n")
-    return last.endswith("\n")
 
 
 def _after(text: str, end: str, at: int) -> int:
