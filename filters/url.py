@@ -122,7 +122,7 @@ def measure_urls(
     mask = EXACT | WILDCARD | EXCEPTION
     mask |= mask * PRIVATE if private_suffixes else 0
     found = search(
-        data, offsets, suffixes, flags, mask, lists.blocked, lists.allowed,
+        data, offsets, (suffixes, flags, mask), lists.blocked, lists.allowed,
         (lists.hard_keys, lists.hard_number), lists.soft_keys, lists.automaton,
     )  # fmt: skip
     by_url = np.where(found.category >= 0, found.by_url.astype(np.int32), -1)

@@ -37,7 +37,7 @@ def find(keys: np.ndarray, key: np.uint64) -> np.int64:
     while keys[at] != 0 and keys[at] != key:
         at += 1
         if at == len(keys):
-            at = 0
+            at = np.int64(0)
     return at
 
 
@@ -240,7 +240,7 @@ def normalize(
     at = host
     query = False
     while path < end and data[path] != 35:
-        c = 47 if data[path] == 92 else np.int64(data[path])
+        c = 47 if data[path] == 92 else data[path] + 0  # from uint8 to int64
         if c == 37 and path + 2 < end:
             high, low = _hex(data[path + 1]), _hex(data[path + 2])
             code = high * 16 + low

@@ -24,16 +24,7 @@ from filters.url_kernels import (
     new_table,
     odd_hosts,
 )
-from filters.url_search import Automaton, automaton, line_keys
-
-
-class Entries(NamedTuple):
-    """Domains and URLs, each with the number of its category."""
-
-    domains: np.ndarray
-    domain_category: np.ndarray
-    urls: np.ndarray
-    url_category: np.ndarray
+from filters.url_search import Automaton, Entries, automaton, line_keys
 
 
 class UrlLists(NamedTuple):

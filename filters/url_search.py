@@ -31,6 +31,15 @@ class Automaton(NamedTuple):
     word: np.ndarray  # int32[states]: the number of a word that ends there, or -1
 
 
+class Entries(NamedTuple):
+    """Domains and URLs, each with the number of its category."""
+
+    domains: np.ndarray
+    domain_category: np.ndarray
+    urls: np.ndarray
+    url_category: np.ndarray
+
+
 class Found(NamedTuple):
     text: np.ndarray  # uint8: the one form of each URL, at the place of the URL
     status: np.ndarray  # uint8: OK, IP, MISSING, INVALID
@@ -256,11 +265,23 @@ def _search(
     return text, status, domain, category, by_url, entry, allowed, first_hard, subword, n_soft
 
 
-def search(data, offsets, suffixes, flags, mask, blocked, allowed, hard, soft, automaton) -> Found:
+def search(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    suffixes: tuple[np.ndarray, np.ndarray, int],
+    blocked: Entries,
+    allowed: Entries,
+    hard: tuple[np.ndarray, np.ndarray],
+    soft: np.ndarray,
+    automaton: Automaton,
+) -> Found:
+    """`suffixes`: keys, flags and which flags count; `hard`: keys and numbers of words; `soft`:
+    keys."""
     return Found(
         *_search(
-            data, offsets, suffixes, flags, mask, blocked.domains, blocked.domain_category,
-            blocked.urls, blocked.url_category, allowed.domains, allowed.urls, *hard, soft,
+            data, offsets, suffixes[0], suffixes[1], suffixes[2],
+            blocked.domains, blocked.domain_category, blocked.urls, blocked.url_category,
+            allowed.domains, allowed.urls, hard[0], hard[1], soft,
             automaton.classes, automaton.moves, automaton.word,
         )
     )  # fmt: skip

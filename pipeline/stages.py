@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline import tasks
-from pipeline.config import ConfigError, Run, resolved
+from pipeline.config import ConfigError, Run, Source, resolved
 from pipeline.contamination import summarize
 from pipeline.dedup_stages import deduplicate
 from pipeline.executor import Cluster, make_task
@@ -132,6 +132,10 @@ def look_for_files(run: Run) -> list[Shard]:
             mistakes += error.mistakes
         else:
             mistakes += prepare(steps, f"sources.{name}")
+        try:
+            resolve_reader(source, f"sources.{name}", place, nothing)
+        except ConfigError as error:
+            mistakes += error.mistakes
     if run.tokenizer and run.tokenizer.model and not exists(place(run.tokenizer.model)):
         mistakes.append(f"tokenizer.model: {place(run.tokenizer.model)} is not there")
     if mistakes:
@@ -169,19 +173,23 @@ def find_shards(
 def ingest(state: State, out: str) -> list[Piece]:
     run = state.run
     shards = find_shards(run, state.place, state.identity)
-    write_json(join(state.out, "_parts", "inputs.json"), state.known)
     stage_tasks, places = [], []
+    readers = {
+        name: resolve_reader(source, f"sources.{name}", state.place, state.identity)
+        for name, source in run.sources.items()
+    }
+    write_json(join(state.out, "_parts", "inputs.json"), state.known)
     for shard in shards:
         config = run.sources[shard.source]
+        local_reader, reader = readers[shard.source]
         for start, end in FORMATS[config.format].split(shard.path, run.split_bytes):
             label = f"{shard.source}/{shard.name}@{start}"
-            args = {"source": shard.source, "format": config.format, "reader": config.reader}
+            args = {"source": shard.source, "format": config.format, "reader": local_reader}
             args |= {"path": shard.path, "shard": shard.name, "start": start, "end": end}
             args |= {"limit": run.limit, "sample_fraction": run.sample_fraction}
             args |= {"out": out, "batch_bytes": run.batch_bytes}
             identity = {k: v for k, v in args.items() if k not in ("reader", "path")}
             code = code_version(*INGEST_CODE, *WRITER_CODE)
-            reader = dataclasses.asdict(config.reader)
             task = make_task(label, tasks.ingest_part, args, shard.identity, identity, reader, code)
             stage_tasks.append(task)
             places.append((shard.source, shard.name, label))
@@ -190,6 +198,24 @@ def ingest(state: State, out: str) -> list[Piece]:
     check_sources(state.out, state.counts["ingest"], records)
     check_errors("ingest", [f"{p[0]}/{p[1]}" for p in places], records, run.max_error_fraction)
     return next_pieces([Piece(*place, None, "") for place in places], records)
+
+
+def resolve_reader(
+    source: Source, where: str, place: Callable[[str], str], identity: Callable[[str], str]
+) -> tuple[Any, dict[str, Any]]:
+    """The reader's config with the paths of the files that it names, and its identity: the content
+    of those files in the place of their paths."""
+    reader, named = source.reader, dataclasses.asdict(source.reader)
+    for key in FORMATS[source.format].files:
+        found: set[str] = set()
+        for i, pattern in enumerate(named[key]):
+            paths = [path for path, _ in expand(place(pattern))]
+            if not paths:
+                raise ConfigError([f"{where}.{key}[{i}]: {place(pattern)} names no file"])
+            found.update(paths)
+        named[key] = [(path.rsplit("/", 1)[-1], identity(path)) for path in sorted(found)]
+        reader = dataclasses.replace(reader, **{key: tuple(sorted(found))})
+    return reader, named
 
 
 def fit_models(state: State, pieces: list[Piece]) -> dict[str, tuple[str, str]]:
@@ -303,7 +329,9 @@ def resolve_files(
             if mistakes:
                 continue
             local = [local_copy(path) if copy else path for path, _ in sorted(set(found))]
-            contents[key] = sorted((path.rsplit("/", 1)[-1], sha) for path, sha in set(found))
+            contents[key] = sorted(
+                ("/".join(path.rsplit("/", 2)[-2:]), sha) for path, sha in set(found)
+            )
             config = dataclasses.replace(
                 config, **{key: local[0] if isinstance(value, str) else tuple(local)}
             )

@@ -171,7 +171,9 @@ def expand(pattern: str, folders: bool = False) -> list[tuple[str, str]]:
     kinds = {pa.fs.FileType.File} | ({pa.fs.FileType.Directory} if folders else set())
     places = [info.path for info in fs.get_file_info(selector) if info.type in kinds]
     places = _topmost([p for p in places if matches(p)])
-    return sorted((f"{scheme}://{p}{query}", str(PurePosixPath(p).relative_to(fixed))) for p in places)
+    return sorted(
+        (f"{scheme}://{p}{query}", str(PurePosixPath(p).relative_to(fixed))) for p in places
+    )
 
 
 def _topmost(places: list[str]) -> list[str]:
@@ -208,13 +210,16 @@ def _hidden(path: str, base: str) -> bool:
 
 
 def local_copy(path: str) -> str:
-    """A path that a C library can open: the file itself, or its copy in the temporary directory."""
+    """A path that a C library can open: the file itself, or its copy in the temporary directory,
+    in a folder of the same name (a blocklist's category)."""
     fs, place = filesystem(path)
     if isinstance(fs, pa.fs.LocalFileSystem):
         return place
     info = fs.get_file_info(place)
-    name = digest([path, info.size, info.mtime_ns]) + "-" + PurePosixPath(place).name
-    copy = Path(tempfile.gettempdir()) / "corpusmill-inputs" / name
+    base = Path(
+        tempfile.gettempdir(), "corpusmill-inputs", digest([path, info.size, info.mtime_ns])
+    )
+    copy = base / PurePosixPath(place).parent.name / PurePosixPath(place).name
     if not copy.exists():
         copy.parent.mkdir(parents=True, exist_ok=True)
         half = copy.with_name(copy.name + temporary_suffix())
@@ -337,7 +342,8 @@ def code_version(*rooms: str) -> str:
 @functools.cache
 def library_versions() -> dict[str, str]:
     names = (
-        "fasttext fastwarc kenlm numba numpy presidio-analyzer pyarrow resiliparse sentencepiece"
+        "fasttext fastwarc idna kenlm numba numpy presidio-analyzer pyarrow resiliparse "
+        "sentencepiece tldextract"
     )
     return versions(*names.split())
 

@@ -9,9 +9,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config import ConfigError, parse
+from pipeline.executor import connect
 from pipeline.schema import Fault
 from pipeline.sources.conversations import Dialogue
 from pipeline.sources.dialogue import read_dialogue, split_dialogue
+from pipeline.stages import run_pipeline
 
 SUBMISSION = {
     "id": "abc", "author": "ann", "title": "Why do cats purr?", "selftext": "Mine does &amp; I wonder.",
@@ -211,3 +214,20 @@ def test_any_order_and_any_split(tmp_path_factory, rows, split_bytes, packed):
     assert len({x.locator for x in whole}) == len(whole)
     found = texts(whole)
     assert found["abc/c2"] == HEALS and set(found) == {"abc/c2", "abc/c4", "abc/c5"}
+
+
+def test_other_files_are_part_of_the_identity_of_a_run(tmp_path):
+    write(tmp_path, dump(THREAD[1:]), "RC")
+    submissions = write(tmp_path, dump([SUBMISSION]), "RS_1")
+    source = {"format": "dialogue", "paths": ["RC"], "submissions": ["RS_*"], "steps": []}
+    run = parse({"name": "t", "root": str(tmp_path), "sources": {"talk": source}})
+    with connect("off") as cluster:
+        first = run_pipeline(run, str(tmp_path / "out"), cluster)
+        again = run_pipeline(run, str(tmp_path / "out"), cluster)
+        submissions.write_bytes(dump([{**SUBMISSION, "title": "Another title"}]))
+        changed = run_pipeline(run, str(tmp_path / "out"), cluster)
+        submissions.unlink()
+        with pytest.raises(ConfigError, match=r"sources\.talk\.submissions\[0\].*names no file"):
+            run_pipeline(run, str(tmp_path / "out"), cluster)
+    assert first["stages"]["ingest"]["talk"]["kept"] == 3
+    assert first["corpus_digest"] == again["corpus_digest"] != changed["corpus_digest"]

@@ -50,9 +50,11 @@ def bucket(key: bytes) -> int:
     return zlib.crc32(key) % BUCKETS
 
 
-def grouped(rows: Iterable[tuple[bytes, Row]], start: int, end: int, limit: int) -> Iterator[Group]:
-    """The groups of rows whose keys are in a range of buckets; a group of more than `limit` bytes
-    is counted and not read. Keys have no spaces."""
+def grouped(
+    rows: Iterable[tuple[bytes, Row] | Fault], start: int, end: int, limit: int
+) -> Iterator[Group | Fault]:
+    """The faults, as they come; then the groups of rows whose keys are in a range of buckets. A
+    group of more than `limit` bytes is counted and not read. Keys have no spaces."""
     width = max(end - start, 1)
     with tempfile.TemporaryDirectory(prefix="corpusmill-group-") as folder:
         files = [Path(folder, str(i)) for i in range(_PARTS)]

@@ -11,7 +11,7 @@ is then needed.
 import bz2
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import zstandard
@@ -120,7 +120,7 @@ def pieces(path: str, start: int = 0) -> Iterator[Piece]:
                 at = _next_bz2(file, at) if codec.name == "bz2" else -1
 
 
-def _inflate(file: BinaryIO, at: int, codec: _Codec) -> Iterator[Piece]:
+def _inflate(file: BinaryIO, at: int, codec: _Codec) -> Generator[Piece, None, int | None]:
     """One stream; returns its end in the file, None where it is damaged."""
     stream = codec.inflate()
     held: list[bytes] = []
