@@ -235,13 +235,37 @@ def _tokenizer(args: argparse.Namespace) -> dict[str, Any]:
     return _execute(run, args.out, args, until="tokenizer")
 
 
+def _tokenizer_report(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.fit import Documents
+    from tokenizer.report import bars_svg, measure, open_encoder, render
+
+    paths = [_find_model(args.tokenizer), *([args.against] if args.against else [])]
+    encoders = [open_encoder(path) for path in paths]
+    documents = Documents(_single(args.paths), args.sample)
+    rows = measure(documents.tables(), encoders)
+    print(render(rows))
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (out / "report.svg").write_text(bars_svg(rows))
+    print(f"\n{out}: report.json, report.svg")
+    return {"out": args.out, **documents.report()}
+
+
 def _tokenize(args: argparse.Namespace) -> dict[str, Any]:
-    model = Path(args.tokenizer)
+    run = _single(args.paths, tokenizer={"model": _find_model(args.tokenizer)})
+    return _execute(run, args.out, args, until="tokenize")
+
+
+def _find_model(path: str) -> str:
+    """A tokenizer.model, or the one below a directory."""
+    from pipeline.config import ConfigError
+
+    model = Path(path)
     found = [model] if model.is_file() else sorted(model.rglob("tokenizer.model"))
     if len(found) != 1:
-        raise ValueError(f"{model}: {len(found)} files named tokenizer.model there; name one")
-    run = _single(args.paths, tokenizer={"model": str(found[0])})
-    return _execute(run, args.out, args, until="tokenize")
+        raise ConfigError([f"{model}: {len(found)} files named tokenizer.model there; name one"])
+    return str(found[0])
 
 
 def _pack(args: argparse.Namespace) -> dict[str, Any]:
@@ -426,6 +450,15 @@ def _parser() -> argparse.ArgumentParser:
         "tokenize out/scrubbed --tokenizer out/tokenizer --out out/tokens",
     )
     sub.add_argument("--tokenizer", required=True, metavar="DIR", help="or a tokenizer.model")
+    sub = add_single(
+        "tokenizer-report",
+        _tokenizer_report,
+        "fertility, bytes a token and fallback by source and language, beside another tokenizer",
+        "tokenizer-report out/scrubbed --tokenizer out/tokenizer --out out/report",
+    )
+    sub.add_argument("--tokenizer", required=True, metavar="DIR", help="or a tokenizer.model")
+    sub.add_argument("--against", metavar="FILE", help="another .model or a tokenizer.json")
+    sub.add_argument("--sample", type=_share, default=1.0, metavar="F", help="of the documents")
     add_config("pack", _pack, "run a configuration up to its packed rows", "pack configs/real.toml")
     add_config(
         "train", _train, "run a configuration up to its trained model", "train configs/real.toml"

@@ -66,7 +66,9 @@ class Documents:
                 for record in form.read(shard.path, start, end, source.reader):
                     if isinstance(record, Document):
                         name = record.id or f"{shard.source}/{shard.name}/{record.locator}"
-                        yield {"id": name, "text": record.text, "source": shard.source}
+                        meta = sorted(record.meta.items())
+                        row = {"id": name, "text": record.text, "source": shard.source}
+                        yield row | {"meta": meta}
                     elif record.lost:
                         self._note(shard.path, record)
 
