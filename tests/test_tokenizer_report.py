@@ -38,9 +38,9 @@ def test_groups_and_figures(model):
     groups = {(r["by"], r["group"]): r for r in rows}
     assert list(groups) == [
         ("all", ""),
+        ("declared language", "python"),
         ("language", "de"),
         ("language", "en"),
-        ("programming language", "python"),
         ("source", "books"),
         ("source", "code"),
     ]

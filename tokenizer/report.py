@@ -82,7 +82,8 @@ def _open_json(path: str) -> Encoder:
 def measure(batches: Iterable[pa.Table], encoders: list[Encoder]) -> list[dict[str, Any]]:
     """A row for each tokenizer and group, from tables with text, source and meta.
 
-    Groups: all; each source; each `language.label` (a step's signal), each `language` of code. A
+    Groups: all; each source; each `language.label` (a step's signal), each `language` that a source
+    declared (of code its programming language). A
     row: tokenizer, by, group, documents, words, bytes, tokens, tokens_per_word, bytes_per_token,
     fallback_fraction (of tokens), used_fraction (of the vocabulary).
     """
@@ -117,7 +118,7 @@ def _groups(table: pa.Table) -> dict[tuple[str, str], list[int]]:
         if label := meta.get("language.label"):
             groups["language", label].append(row)
         if language := meta.get("language"):
-            groups["programming language", language].append(row)
+            groups["declared language", language].append(row)
     return groups
 
 
