@@ -167,11 +167,11 @@ def _decode(data: bytes) -> tuple[str, tuple[str, str] | None]:
     except UnicodeDecodeError as error:
         lines = data.split(b"\n", 2)[:2]
         label = next((found[1].decode() for line in lines if (found := _CODING.match(line))), None)
-        found = decode_html(data, label)
-        if label and found.note is None:
-            return found.text, None
-        message = found.note[1] if found.note else f"{error}; read as {found.charset}"
-        return found.text, ("not_utf8", message)
+        read = decode_html(data, label)
+        if label and read.note is None:
+            return read.text, None
+        message = read.note[1] if read.note else f"{error}; read as {read.charset}"
+        return read.text, ("not_utf8", message)
 
 
 # --- a row of a table ---------------------------------------------------------------------------

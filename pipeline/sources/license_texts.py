@@ -7,6 +7,7 @@ and npm, all are recognised but those that name no licence ("see LICENSE.APACHE 
 """
 
 import re
+from collections.abc import Callable
 
 from pipeline.sources.license_names import all_of, any_of, expression, spdx_of_name
 
@@ -169,7 +170,12 @@ def license_of_text(text: str) -> str | None:
     return any_of(names) if to_choose else all_of(names)
 
 
-def _family(plain: str, phrase: str, variant, add) -> None:  # type: ignore[no-untyped-def]
+def _family(
+    plain: str,
+    phrase: str,
+    variant: Callable[[str, str], str],
+    add: Callable[[str, int], None],
+) -> None:
     at = plain.find(phrase)
     while at >= 0:
         after = plain.find(phrase, at + 1)

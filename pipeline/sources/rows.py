@@ -229,10 +229,12 @@ def _read_csv(
             yield line.decode("utf-8-sig" if offset == 0 else "utf-8", "surrogateescape")
 
     header = list(text.header)
-    quoting = csv.QUOTE_MINIMAL if text.quote else csv.QUOTE_NONE
     while True:
         reader = csv.reader(
-            decoded(), delimiter=text.delimiter, quotechar=text.quote or None, quoting=quoting
+            decoded(),
+            delimiter=text.delimiter,
+            quotechar=text.quote or None,
+            quoting=csv.QUOTE_MINIMAL if text.quote else csv.QUOTE_NONE,
         )
         try:
             for fields in reader:
