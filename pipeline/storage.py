@@ -111,27 +111,27 @@ def walk(folder: str) -> list[tuple[str, int, int, int]]:
     file system, the mode is 0. A directory that cannot be read has its own mode."""
     if "://" in folder:
         fs, place = filesystem(folder)
-        found = fs.get_file_info(pa.fs.FileSelector(place, recursive=True))
-        files = [f for f in found if f.type == pa.fs.FileType.File]
+        below = fs.get_file_info(pa.fs.FileSelector(place, recursive=True))
+        files = [f for f in below if f.type == pa.fs.FileType.File]
         prefix = len(place.rstrip("/")) + 1
-        rows = [(f.path[prefix:], f.size, f.mtime_ns, 0) for f in files]
-        return sorted(row for row in rows if not _VERSION_CONTROL & set(row[0].split("/")))
-    rows = []
+        remote = [(f.path[prefix:], f.size, f.mtime_ns, 0) for f in files]
+        return sorted(row for row in remote if not _VERSION_CONTROL & set(row[0].split("/")))
+    rows: list[tuple[str, int, int, int]] = []
     folders = [""]
     while folders:
-        prefix = folders.pop()
-        here = Path(folder, prefix)
+        above = folders.pop()
+        here = Path(folder, above)
         try:
             items = list(os.scandir(here))
         except OSError:
-            rows.append((prefix, 0, 0, here.lstat().st_mode))
+            rows.append((above, 0, 0, here.lstat().st_mode))
             continue
         for item in items:
             if item.is_dir(follow_symlinks=False):
-                folders += [] if item.name in _VERSION_CONTROL else [f"{prefix}{item.name}/"]
+                folders += [] if item.name in _VERSION_CONTROL else [f"{above}{item.name}/"]
             else:
                 info = item.stat(follow_symlinks=False)
-                rows.append((prefix + item.name, info.st_size, info.st_mtime_ns, info.st_mode))
+                rows.append((above + item.name, info.st_size, info.st_mtime_ns, info.st_mode))
     return sorted(rows)
 
 
