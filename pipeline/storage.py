@@ -64,11 +64,11 @@ def join(root: str, *names: str) -> str:
 
 
 def open_input(path: str) -> BinaryIO:
-    """A seekable binary file, local or remote. Raises ValueError for an http server that sends
-    whole files only."""
+    """A seekable, buffered binary file, local or remote. Raises ValueError for an http server that
+    sends whole files only."""
     fs, place = filesystem(path)
     if isinstance(fs, pa.fs.LocalFileSystem):
-        return Path(place).open("rb")
+        return Path(place).open("rb", buffering=1 << 16)
     if path.startswith(("http://", "https://")):
         _check_ranges(path)
     raw = cast(io.RawIOBase, fs.open_input_file(place))

@@ -13,7 +13,7 @@ frame at the start of a file holds the dictionary of all others.
 import io
 import re
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import lz4.frame
 import zstandard
@@ -142,7 +142,7 @@ class Member(io.RawIOBase):
     def __init__(self, file: BinaryIO, start: int, packed: Packing):
         assert packed.codec is not None
         file.seek(start)
-        self._file, self._codec = file, packed.codec
+        self._file, self._codec = cast(io.BufferedReader, file), packed.codec
         self._inflate = packed.codec.inflate(packed.dictionary)
         self._packed = b""
         self._used = 0  # of _packed
@@ -165,7 +165,8 @@ class Member(io.RawIOBase):
 
     def _inflate_piece(self) -> None:
         if self._used >= len(self._packed):
-            self._packed = self._file.read(_BLOCK)
+            self._file.peek(1)  # fills the buffer; a long read would drop it, and with it the
+            self._packed = self._file.read1(_BLOCK)  # start of the next member
             self._used = 0
             if not self._packed:
                 raise Damaged(f"the file ends inside a {self._codec.name} member")
