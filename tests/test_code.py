@@ -425,6 +425,7 @@ def test_bombs_and_large_members(tmp_path):
     assert document.rule == "not_code"
 
 
+@pytest.mark.slow
 def test_a_member_of_a_gigabyte_is_not_read(tmp_path):
     with (tmp_path / "huge.tar").open("wb") as file:
         for name, size in (("r/huge.py", 1 << 30), ("r/a.py", 5)):
@@ -435,9 +436,7 @@ def test_a_member_of_a_gigabyte_is_not_read(tmp_path):
             file.seek((size + 511) // 512 * 512 - 5, 1)  # a hole
         file.truncate(file.tell() + 1024)
     items = read_all(tmp_path / "huge.tar", Code(unknown_license="keep"))
-    assert errors(items) == {("r/huge.py", "binary", True)} or removed(items) == {
-        "r/huge.py": "binary"
-    }
+    assert removed(items) == {"r/huge.py": "binary"}
     assert set(kept(items)) == {"r/a.py"}
 
 
