@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.extract.tex_plain import plain, unaccent
+from pipeline.extract.tex_letters import unaccent
+from pipeline.extract.tex_plain import plain
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import itertools
 import re
 from typing import NamedTuple
 
+from pipeline.extract.tex_letters import unaccent
 from pipeline.extract.tex_macros import expand
-from pipeline.extract.tex_plain import PICTURES, plain, unaccent
+from pipeline.extract.tex_plain import PICTURES, plain
 from pipeline.extract.tex_source import MATH, whole_source
 
 

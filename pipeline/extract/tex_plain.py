@@ -9,6 +9,17 @@ vanishes and its arguments stay.
 import re
 import unicodedata
 
+from pipeline.extract.tex_commands import (
+    DROPPED,
+    ENVIRONMENT_ARGUMENTS,
+    HEADINGS,
+    LISTS,
+    MARKS,
+    TABLES,
+    THEOREMS,
+    WORDS,
+)
+from pipeline.extract.tex_letters import ACCENTS
 from pipeline.extract.tex_source import MATH, VERBATIM
 
 _MATH = re.compile(rf"(?:{MATH})\*?\Z")
@@ -23,113 +34,6 @@ _TOKEN = re.compile(
 _BLANKS = re.compile(r"\s+")
 _DOLLAR = re.compile(r"\\.|[{}]|\$\$?", re.S)
 _GROUP = re.compile(r"\\.|[{}]", re.S)
-_ACCENTS = {
-    **dict(zip("`'^~\"=.", "\u0300\u0301\u0302\u0303\u0308\u0304\u0307", strict=True)),
-    **dict(zip("uvHcdbkr", "\u0306\u030c\u030b\u0327\u0323\u0331\u0328\u030a", strict=True)),
-}
-_LETTERS = {
-    **{"ss": "ß", "o": "ø", "O": "Ø", "l": "ł", "L": "Ł", "ae": "æ", "AE": "Æ", "oe": "œ"},
-    **{"OE": "Œ", "aa": "å", "AA": "Å", "i": "ı", "th": "þ", "TH": "Þ", "dh": "ð"},
-    **{"DH": "Ð", "dj": "đ", "DJ": "Đ", "ng": "ŋ", "NG": "Ŋ"},
-}
-_WORDS = _LETTERS | {
-    **{"ldots": "…", "dots": "…", "textellipsis": "…", "S": "§", "P": "¶", "dag": "†"},
-    **{"ddag": "‡", "copyright": "©", "textcopyright": "©", "textregistered": "®", "pounds": "£"},
-    **{"texttrademark": "™", "textdegree": "°", "degree": "°", "euro": "€", "texteuro": "€"},
-    **{"textendash": "–", "textemdash": "—", "textbackslash": "\\", "backslash": "\\"},
-    **{"textbar": "|", "textless": "<", "textgreater": ">", "textasciitilde": "~"},
-    **{"textasciicircum": "^", "textunderscore": "_", "textbullet": "•", "textquoteleft": "‘"},
-    **{"textquoteright": "’", "textquotedblleft": "“", "textquotedblright": "”", "lq": "‘"},
-    **{"rq": "’", "TeX": "TeX", "LaTeX": "LaTeX", "LaTeXe": "LaTeX2e", "BibTeX": "BibTeX"},
-    **{"quad": " ", "qquad": " ", "enspace": " ", "thinspace": " ", "space": " ", "hfill": " "},
-    **{"newline": "\n", "linebreak": "\n", "cr": "\n", "par": "\n\n", "bigskip": "\n\n"},
-    **{"medskip": "\n\n", "smallskip": "\n\n", "maketitle": "\n\n", "appendix": "\n\n"},
-    **{"newpage": "\n\n", "clearpage": "\n\n", "guillemotleft": "«", "guillemotright": "»"},
-}
-_MARKS = {"~": "\u00a0", "``": "“", "''": "”", "---": "—", "--": "–", "`": "‘", '"': '"', "-": "-"}
-_HEADINGS = frozenset(
-    ["part", "chapter", "section", "subsection", "subsubsection", "newsec", "subsec", "title"]
-)
-# Arguments that are no text: (in braces) how many go; those in brackets go with them.
-_DROPPED = {
-    **dict.fromkeys(
-        ["label", "vspace", "hspace", "includegraphics", "epsfig", "epsfbox", "psfig", "epsffile"],
-        1,
-    ),
-    **dict.fromkeys(
-        ["bibliographystyle", "bibliography", "thispagestyle", "pagestyle", "index"], 1
-    ),
-    **dict.fromkeys(
-        [
-            "color",
-            "textcolor",
-            "colorbox",
-            "markright",
-            "cline",
-            "cmidrule",
-            "todo",
-            "nocite",
-            "input",
-        ],
-        1,
-    ),
-    **dict.fromkeys(
-        [
-            "phantom",
-            "hphantom",
-            "vphantom",
-            "href",
-            "fontsize",
-            "scalebox",
-            "rotatebox",
-            "raisebox",
-        ],
-        1,
-    ),
-    **dict.fromkeys(
-        ["selectlanguage", "hypertarget", "hyperlink", "pdfbookmark", "thanks", "usepackage"], 1
-    ),
-    **dict.fromkeys(
-        ["setlength", "addtolength", "setcounter", "addtocounter", "markboth", "multicolumn"], 2
-    ),
-    **dict.fromkeys(
-        ["multirow", "resizebox", "rule", "fontfamily", "newcounter", "captionsetup"], 2
-    ),
-    **dict.fromkeys(
-        [
-            "parbox",
-            "makebox",
-            "framebox",
-            "hyperref",
-            "item",
-            "caption",
-            "footnote",
-            "footnotetext",
-        ],
-        0,
-    ),
-    "addcontentsline": 3,
-    "fontfamily": 1,
-    "captionsetup": 1,
-    "newcounter": 1,
-    "parbox": 1,
-}
-_ENVIRONMENT_ARGUMENTS = {
-    **dict.fromkeys(
-        ["tabular", "array", "longtable", "minipage", "multicols", "subfigure", "spacing", "list"],
-        1,
-    ),
-    **dict.fromkeys(["tabular*", "tabularx", "tabulary", "wrapfigure", "tabu", "adjustwidth"], 2),
-}
-_LISTS = frozenset(
-    ["itemize", "enumerate", "description", "compactitem", "compactenum", "inparaenum"]
-)
-_TABLES = frozenset(["tabular", "tabular*", "tabularx", "tabulary", "longtable", "tabu", "array"])
-_THEOREMS = {
-    **{"theorem": "Theorem", "lemma": "Lemma", "proposition": "Proposition", "proof": "Proof"},
-    **{"corollary": "Corollary", "definition": "Definition", "remark": "Remark"},
-    **{"example": "Example", "conjecture": "Conjecture", "claim": "Claim", "exercise": "Exercise"},
-}
 _KEEP = "\ufdd0"  # stands for a piece whose blanks are kept: a noncharacter, in no text
 
 
@@ -151,7 +55,7 @@ class _Reader:
         self, source: str, math: bool, theorems: dict[str, str], maths: frozenset[str]
     ) -> None:
         self.source, self.math, self.maths = source, math, maths
-        self.theorems = _THEOREMS | theorems
+        self.theorems = THEOREMS | theorems
         self.out: list[str] = []
         self.kept: list[str] = []
         self.closers: list[str] = []  # what to print where each open group closes
@@ -176,7 +80,7 @@ class _Reader:
             elif character:
                 self._character(character)
             else:
-                self.out.append("\n\n" if paragraph else _MARKS.get(mark or quote, mark))
+                self.out.append("\n\n" if paragraph else MARKS.get(mark or quote, mark))
         self.out.append(_BLANKS.sub(" ", source[at:]))
         text = re.sub(r"[ \t]*\n[ \t]*", "\n", re.sub(r"[ \t]{2,}", " ", "".join(self.out)))
         text = re.sub(r"\n{3,}", "\n\n", text)
@@ -238,7 +142,7 @@ class _Reader:
     def _word(self, word: str, at: int) -> int:
         if word in ("begin", "end"):
             return self._environment(word, at)
-        if word in _HEADINGS:
+        if word in HEADINGS:
             return self._open(self._skip(at, 0), "\n\n", "\n\n")
         if word in ("caption", "captionof"):
             return self._open(self._skip(at, word == "captionof"), "\n\n", "\n\n")
@@ -254,8 +158,8 @@ class _Reader:
             stop = self._group_end(at) if self.source.startswith("{", at) else -1
             self._keep(self.source[at + 1 : stop - 1] if stop > 0 else "")
             return stop if stop > 0 else at
-        if word in _DROPPED:
-            return self._skip(at, _DROPPED[word])
+        if word in DROPPED:
+            return self._skip(at, DROPPED[word])
         lower = word.lower()
         if lower.endswith("ref") or lower == "cref":
             self.out.append("[ref]")
@@ -263,17 +167,17 @@ class _Reader:
         if "cite" in lower:
             self.out.append("[cite]")
             return self._skip(self._skip(at, 0), 1)
-        if word in _ACCENTS:
+        if word in ACCENTS:
             return self._accent(word, at)
-        self.out.append(_WORDS.get(word, ""))
+        self.out.append(WORDS.get(word, ""))
         if word == "ensuremath":
             return self._ensuremath(at)
         after = _skip_blanks(self.source, at)  # TeX skips blanks behind a word, and so {} ends one
-        if word not in _WORDS and self.source.startswith("[", at):
+        if word not in WORDS and self.source.startswith("[", at):
             stop = self.source.find("]", at, at + 200)
             return stop + 1 if stop >= 0 else at
         paragraph = self.source.count("\n", at, after) > 1
-        return at if paragraph or word not in _WORDS else after
+        return at if paragraph or word not in WORDS else after
 
     def _symbol(self, symbol: str, at: int) -> int:
         if symbol in "([":
@@ -282,7 +186,7 @@ class _Reader:
             if stop >= 0:
                 self._print_math(self.source[at - 2 : stop + 2], display=symbol == "[")
                 return stop + 2
-        elif symbol in _ACCENTS:
+        elif symbol in ACCENTS:
             return self._accent(symbol, at)
         elif symbol == "\\":
             self.out.append("\n")
@@ -300,7 +204,7 @@ class _Reader:
         if not match or (accent.isalpha() and match[3] and match.start(3) == at):
             return at
         letter = match[1] or match[2] or match[3] or ""
-        self.out.append(unicodedata.normalize("NFC", letter + _ACCENTS[accent]) if letter else "")
+        self.out.append(unicodedata.normalize("NFC", letter + ACCENTS[accent]) if letter else "")
         return match.end()
 
     def _dollar(self, dollar: str, start: int, at: int) -> int:
@@ -367,9 +271,9 @@ class _Reader:
         end = f"\\end{{{name}}}"
         is_math = _MATH.match(name) or name in self.maths
         if side == "end":
-            if bare in _LISTS and self.lists:
+            if bare in LISTS and self.lists:
                 self.lists.pop()
-            self.tables -= bool(name in _TABLES and self.tables)
+            self.tables -= bool(name in TABLES and self.tables)
             self.out.append("\n\n")
         elif is_math or _VERBATIM.match(name) or _HIDDEN.match(name):
             stop = self._until(end, at)
@@ -389,10 +293,10 @@ class _Reader:
                 note, at = f" ({plain(self.source[blank + 1 : stop], math=self.math)})", stop + 1
             self.out.append(f"\n\n{self.theorems[bare]}{note}. ")
         else:
-            if bare in _LISTS:
+            if bare in LISTS:
                 self.lists.append(0 if "enum" in bare else -1)
-            self.tables += name in _TABLES
-            at = self._skip(at, _ENVIRONMENT_ARGUMENTS.get(name, 0))
+            self.tables += name in TABLES
+            at = self._skip(at, ENVIRONMENT_ARGUMENTS.get(name, 0))
             self.out.append("\n\n")
         return at
 
@@ -401,31 +305,3 @@ def _skip_blanks(source: str, at: int) -> int:
     while source[at : at + 1] in (" ", "\t", "\n"):
         at += 1
     return at
-
-
-_ACCENTED = re.compile(
-    r"\\(?<!\\\\)(?:(['`^\"~=.])[ \t]*(?:\{\\?([A-Za-z])\}|\\([ij])(?![A-Za-z])[ ]?|([A-Za-z]))"
-    r"|([uvHckr])(?:\{\\?([A-Za-z])\}|[ ]+([A-Za-z])))"
-)
-_BRACED = re.compile(r"\{([^\x00-\x7f])\}")
-_ARGUMENT_OF = re.compile(r"\\[A-Za-z]+\*?(?:\[[^][]{0,100}\])?\Z")
-_LETTER = re.compile(rf"\\(?<!\\\\)({'|'.join(_LETTERS)})(?![A-Za-z@])(?:\{{\}}|[ ]+)?")
-
-
-def unaccent(source: str, macros: frozenset[str]) -> str:
-    r"""LaTeX with its letters as letters: \'e is é, {\H o} is ő. Not where the name is a macro of
-    the paper's own."""
-
-    def letter(match: re.Match[str]) -> str:
-        accent = match[1] or match[5]
-        base = match[2] or match[3] or match[4] or match[6] or match[7]
-        composed = unicodedata.normalize("NFC", base + _ACCENTS[accent])
-        return composed if len(composed) == 1 and accent not in macros else match[0]
-
-    def bare(match: re.Match[str]) -> str:
-        before = match.string[max(0, match.start() - 150) : match.start()]
-        return match[0] if _ARGUMENT_OF.search(before) else match[1]
-
-    source = _ACCENTED.sub(letter, source)
-    source = _LETTER.sub(lambda m: m[0] if m[1] in macros else _LETTERS[m[1]], source)
-    return _BRACED.sub(bare, source)
