@@ -13,6 +13,7 @@ of which the split of the shortened texts is half; the step after it finds that 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -90,7 +91,7 @@ def measure(texts: pa.ChunkedArray, config: C4) -> tuple[dict[str, pa.Array], pa
     """int64 columns, null for a null text, and the texts with the lines that are left. Of a line
     that more than one rule would remove only the first counts, in the order of `COUNTS`."""
     spans = spans_of(texts)
-    data, offsets, counts = clean_lines(
+    data, offsets, counts = clean_lines(  # type: ignore[call-arg]
         *line_arguments(spans),
         character_tables()[0],
         *_phrases(config),
@@ -109,7 +110,7 @@ def measure(texts: pa.ChunkedArray, config: C4) -> tuple[dict[str, pa.Array], pa
     return columns | {"n_sentences": pa.array(n_sentences, mask=absent)}, left
 
 
-def line_arguments(spans: Spans) -> tuple[np.ndarray, ...]:
+def line_arguments(spans: Spans) -> tuple[Any, ...]:
     """What kernels over lines and their words take first."""
     return (
         spans.data, spans.offsets, spans.token_last, spans.line_first, spans.line_last,
@@ -122,7 +123,7 @@ def _sentence_arguments(spans: Spans) -> tuple[np.ndarray, ...]:
     return spans.token_last, *lines, spans.token_kind
 
 
-def _phrases(config: C4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _phrases(config: C4) -> tuple[Any, ...]:
     policy = tuple(phrase.lower() for phrase in config.policy_phrases)
     groups = (LOREM, JAVASCRIPT) + (POLICY,) * len(policy)
     found: Automaton = automaton(("lorem ipsum", "javascript", *policy), groups)

@@ -15,7 +15,7 @@ _LINES = PROSE.split("\n")
 
 def _words(start: int, n: int, length: int = 5) -> list[str]:
     """n made words, each of them another one."""
-    out = []
+    out: list[str] = []
     for i in range(start, start + n):
         word = ""
         for _ in range((length + 1) // 2):

@@ -126,33 +126,33 @@ def segment_counts(
 
 @njit(cache=True, nogil=True)
 def _top_chars(
-    slots: np.ndarray, counts: np.ndarray, chars: np.ndarray, n: int, reading: int
+    slots: np.ndarray, counts: np.ndarray, before: np.ndarray, n: int, reading: int
 ) -> int:
     """Characters of the most frequent n-gram times its count: of equals the earliest, or for
     MASSIVEWEB the longest. `slots` is -1 where an n-gram occurs only once; for DATATROVE such a one
-    counts too, and single spaces between the words."""
-    best, place, length = 1, 0, 0
+    counts too, and single spaces between the words. `before`: characters before each token."""
+    best, length = 1, before[n] - before[0]
     for at in range(len(slots)):
-        if slots[at] >= 0 and counts[slots[at]] >= best:
-            if counts[slots[at]] > best:
-                best, place = counts[slots[at]], at
-                length = chars[at : at + n].sum()
-            elif reading == MASSIVEWEB:
-                length = max(length, chars[at : at + n].sum())
-    if reading != DATATROVE:
-        return best * length
-    return best * (chars[place : place + n].sum() + n - 1)
+        if slots[at] >= 0:
+            count = counts[slots[at]]
+            if count > best:
+                best, length = count, before[at + n] - before[at]
+            elif count == best and reading == MASSIVEWEB:
+                length = max(length, before[at + n] - before[at])
+    if reading == DATATROVE:
+        return best * (length + n - 1)
+    return best * length if best > 1 else 0
 
 
 @njit(cache=True, nogil=True)
-def _repeat_chars(slots: np.ndarray, n_slots: int, chars: np.ndarray, n: int) -> int:
+def _repeat_chars(slots: np.ndarray, n_slots: int, before: np.ndarray, n: int) -> int:
     """Characters, without spaces, of n-grams that were met before, read from left to right; after a
     repeat reading goes on behind it, so that no character is counted twice."""
     met = np.zeros(n_slots, np.bool_)
     total = at = 0
     while at < len(slots):
         if slots[at] >= 0 and met[slots[at]]:
-            total += chars[at : at + n].sum()
+            total += before[at + n] - before[at]
             at += n
             continue
         if slots[at] >= 0:
@@ -162,13 +162,12 @@ def _repeat_chars(slots: np.ndarray, n_slots: int, chars: np.ndarray, n: int) ->
 
 
 @njit(cache=True, nogil=True)
-def _covered_chars(slots: np.ndarray, chars: np.ndarray, n: int) -> int:
+def _covered_chars(slots: np.ndarray, before: np.ndarray, n: int) -> int:
     """Characters, without spaces, of the tokens in any occurrence of an n-gram that repeats."""
     total = done = 0
     for at in range(len(slots)):
         if slots[at] >= 0:
-            for token in range(max(at, done), at + n):
-                total += chars[token]
+            total += before[at + n] - before[max(at, done)]
             done = at + n
     return total
 
@@ -176,33 +175,39 @@ def _covered_chars(slots: np.ndarray, chars: np.ndarray, n: int) -> int:
 @njit(cache=True, nogil=True)
 def _ngram_counts(hashes: np.ndarray, chars: np.ndarray, out: np.ndarray, reading: int) -> None:
     """One document's row of `ngram_counts`."""
+    before = np.zeros(len(chars) + 1, np.int32)
+    for at in range(len(chars)):
+        before[at + 1] = before[at] + chars[at]
     # Of the n-gram that starts at each token, kept up only where it may repeat; and its place in
     # the table, -1 where it cannot.
     grams = hashes.copy()
-    slots = np.zeros(len(hashes), np.int64)
+    slots = np.zeros(len(hashes), np.int32)
+    n_alive = len(hashes)
     for n in range(2, min(DUPLICATE[-1], len(hashes)) + 1):
-        n_alive = 0
-        for at in range(len(slots) - 1):
-            slots[at] = -1 if slots[at] < 0 or slots[at + 1] < 0 else 0
-            n_alive += slots[at] == 0
-        slots = slots[:-1]  # one for each n-gram
         keys = np.zeros(table_size(n_alive), np.uint64)
         counts = np.zeros(len(keys), np.int32)
-        for at in range(len(slots)):
-            if slots[at] == 0:
-                grams[at] = max(mix(grams[at] + hashes[at + n - 1] * _ODD), np.uint64(1))
-                slots[at] = slot_of(keys, grams[at])
-                keys[slots[at]] = grams[at]
-                counts[slots[at]] += 1
+        for at in range(len(slots) - 1):
+            if slots[at] >= 0 and slots[at + 1] >= 0:
+                gram = max(mix(grams[at] + hashes[at + n - 1] * _ODD), np.uint64(1))
+                slot = slot_of(keys, gram)
+                grams[at], slots[at], keys[slot] = gram, slot, gram
+                counts[slot] += 1
+            else:
+                slots[at] = -1
+        slots = slots[:-1]  # one for each n-gram
+        n_alive = 0
         for at in range(len(slots)):
             if slots[at] >= 0 and counts[slots[at]] < 2:
                 slots[at] = -1
+            n_alive += slots[at] >= 0
         if n <= TOP[-1]:
-            out[n - TOP[0]] = _top_chars(slots, counts, chars, n, reading)
+            out[n - TOP[0]] = _top_chars(slots, counts, before, n, reading)
         elif reading == DATATROVE:
-            out[n - TOP[0]] = _repeat_chars(slots, len(keys), chars, n)
+            out[n - TOP[0]] = _repeat_chars(slots, len(keys), before, n)
         else:
-            out[n - TOP[0]] = _covered_chars(slots, chars, n)
+            out[n - TOP[0]] = _covered_chars(slots, before, n)
+        if n_alive < 2 and n >= TOP[-1]:
+            break  # no longer one repeats
 
 
 @njit(cache=True, nogil=True)

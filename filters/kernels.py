@@ -198,6 +198,40 @@ def slot_of(keys: np.ndarray, key: np.uint64) -> np.int64:
 
 
 @njit(cache=True, nogil=True)
+def _same(a: np.ndarray, i: int, b: np.ndarray, j: int, n: int) -> bool:
+    for k in range(0, n, 256):  # by blocks, in which there is no branch
+        difference = np.uint8(0)
+        for m in range(k, min(k + 256, n)):
+            difference |= a[i + m] ^ b[j + m]
+        if difference:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def equal_rows(
+    old: np.ndarray, old_offsets: np.ndarray, new: np.ndarray, new_offsets: np.ndarray
+) -> np.ndarray:
+    """int64: for each new text the row of an old one that is equal, or -1."""
+    keys = np.zeros(table_size(len(old_offsets) - 1), np.uint64)
+    row_of = np.empty(len(keys), np.int64)
+    for d in range(len(old_offsets) - 1):
+        key = max(hash_bytes(old, old_offsets[d], old_offsets[d + 1], np.uint64(0)), np.uint64(1))
+        slot = slot_of(keys, key)
+        keys[slot], row_of[slot] = key, d
+    rows = np.full(len(new_offsets) - 1, -1)
+    for d in range(len(rows)):
+        start, end = new_offsets[d], new_offsets[d + 1]
+        key = max(hash_bytes(new, start, end, np.uint64(0)), np.uint64(1))
+        slot = slot_of(keys, key)
+        if keys[slot] == key:
+            first, last = old_offsets[row_of[slot]], old_offsets[row_of[slot] + 1]
+            if last - first == end - start and _same(old, first, new, start, end - start):
+                rows[d] = row_of[slot]
+    return rows
+
+
+@njit(cache=True, nogil=True)
 def decode(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
     """(code point, bytes) of the character at data[at], at < end; (0xFFFD, 1) if not UTF-8."""
     lead = data[at] + 0  # from uint8 to int64

@@ -9,6 +9,7 @@ of `spans.split` without punctuation. Speed on web pages, one core, after the sp
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -73,7 +74,7 @@ def measure(texts: pa.ChunkedArray, config: RefinedWeb) -> tuple[dict[str, pa.Ar
     """int64 columns and removed_word_fraction (float64; 0 for a text without words), null for a
     null text; and the texts as corrected."""
     spans = spans_of(texts)
-    data, offsets, counts = correct_lines(
+    data, offsets, counts = correct_lines(  # type: ignore[call-arg]
         *line_arguments(spans),
         spans.line_chars,
         character_tables()[0],
@@ -94,7 +95,7 @@ def measure(texts: pa.ChunkedArray, config: RefinedWeb) -> tuple[dict[str, pa.Ar
     return columns | {"removed_word_fraction": removed}, left
 
 
-def _phrases(config: RefinedWeb) -> tuple[np.ndarray, ...]:
+def _phrases(config: RefinedWeb) -> tuple[Any, ...]:
     """(data, offsets, place, words) of all phrases, lower-cased."""
     placed = ((config.phrases, ANYWHERE), (config.end_phrases, END), (config.start_phrases, START))
     flat = [(phrase.lower(), place) for phrases, place in placed for phrase in phrases]

@@ -16,10 +16,12 @@ from numba import njit
 
 from filters.characters import UPPER, character_traits
 from filters.kernels import (
+    IDEOGRAPH,
     OTHER,
     SPACE,
     character_tables,
     decode,
+    equal_rows,
     hash_bytes,
     mix,
     slot_of,
@@ -32,6 +34,7 @@ from filters.tokens import (
     FIRM,
     GLUED,
     KIND,
+    LONG_CHUNK,
     MARKED,
     NO_STOP,
     OPENS_SENTENCE,
@@ -40,6 +43,7 @@ from filters.tokens import (
     is_abbreviated,
     is_contraction,
     last_code,
+    rest_of_chunk,
     symbol_at,
     word_at,
 )
@@ -77,7 +81,7 @@ def spans_of(texts: pa.Array | pa.ChunkedArray) -> Spans:
     data, offsets = text_buffers(texts)
     known = _last
     if known is not None:
-        rows = _find(known.data, known.offsets, data, offsets)
+        rows = equal_rows(known.data, known.offsets, data, offsets)
         new = np.flatnonzero(rows < 0)
         if 2 * np.diff(offsets)[new].sum(dtype=np.int64) <= len(data):
             if not len(new):
@@ -96,7 +100,8 @@ def forget() -> None:
 
 
 def _rows_of(spans: Spans, rows: np.ndarray, data: np.ndarray, offsets: np.ndarray) -> Spans:
-    return Spans(data, offsets, *(array[rows] for array in spans[2:7]), *spans[7:])
+    per_document = {name: getattr(spans, name)[rows] for name in Spans._fields[2:7]}
+    return spans._replace(data=data, offsets=offsets, **per_document)
 
 
 def _joined(a: Spans, b: Spans) -> Spans:
@@ -109,8 +114,8 @@ def _joined(a: Spans, b: Spans) -> Spans:
         line_last=b.line_last + n_lines,
         line_token=b.line_token + n_tokens,
     )
-    arrays = (np.concatenate(pair) for pair in zip(a[2:], b[2:], strict=True))
-    return Spans(a.data, a.offsets, *arrays)
+    pairs = zip(Spans._fields[2:], a[2:], b[2:], strict=True)
+    return a._replace(**{name: np.concatenate([x, y]) for name, x, y in pairs})
 
 
 def split(data: np.ndarray, offsets: np.ndarray) -> Spans:
@@ -120,6 +125,8 @@ def split(data: np.ndarray, offsets: np.ndarray) -> Spans:
       apostrophe between two letters (don't) and a point or comma between two digits (1,000.5) do
       not break it;
     - a run of anything else that is not white space is one token, SYMBOL;
+    - what follows LONG_CHUNK characters without white space is one token, SYMBOL, up to the next
+      white space: junk, which else would take the most time of all;
     - a Han or kana character is a token, and so are every UNSPACED_WORD letters of a run of Thai,
       Lao, Khmer or Myanmar (the run's last token may be shorter), with the marks after them.
 
@@ -174,7 +181,7 @@ def _split(
         first, end = offsets[d], offsets[d + 1]
         at = line = first
         line_token, line_before = n, 0
-        n_chars = 0
+        n_chars = chunk = 0  # chunk: characters before the last white space
         glued = False
         stop, upper = FIRM, False  # what ended before; whether the word before ended in a capital
         while at < end:
@@ -182,6 +189,7 @@ def _split(
             here = classes[code]
             if here == SPACE:
                 n_chars += 1
+                chunk = n_chars
                 at += width
                 glued = False
                 if _ends_line(code):
@@ -198,6 +206,14 @@ def _split(
                 continue
             starts[n] = at - first
             flags = GLUED if glued else 0
+            if glued and n_chars - chunk > LONG_CHUNK and here < IDEOGRAPH:
+                end_at, chars[n] = rest_of_chunk(data, at, end, classes)
+                hashes[n] = hash_bytes(data, at, end_at, np.uint64(0))
+                kinds[n] = SYMBOL | flags
+                at, stop = end_at, NO_STOP
+                n_chars += chars[n]
+                n += 1
+                continue
             if stop in (POINT, MARKED) and not glued:
                 stop = FIRM
             if here == OTHER and not (
@@ -266,37 +282,3 @@ def rstrip(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> int:
             break
         end = at
     return end
-
-
-@njit(cache=True, nogil=True)
-def _same(a: np.ndarray, i: int, b: np.ndarray, j: int, n: int) -> bool:
-    for k in range(0, n, 256):  # by blocks, in which there is no branch
-        difference = np.uint8(0)
-        for m in range(k, min(k + 256, n)):
-            difference |= a[i + m] ^ b[j + m]
-        if difference:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _find(
-    old: np.ndarray, old_offsets: np.ndarray, new: np.ndarray, new_offsets: np.ndarray
-) -> np.ndarray:
-    """int64: for each new text the row of an old one that is equal, or -1."""
-    keys = np.zeros(table_size(len(old_offsets) - 1), np.uint64)
-    row_of = np.empty(len(keys), np.int64)
-    for d in range(len(old_offsets) - 1):
-        key = max(hash_bytes(old, old_offsets[d], old_offsets[d + 1], np.uint64(0)), np.uint64(1))
-        slot = slot_of(keys, key)
-        keys[slot], row_of[slot] = key, d
-    rows = np.full(len(new_offsets) - 1, -1)
-    for d in range(len(rows)):
-        start, end = new_offsets[d], new_offsets[d + 1]
-        key = max(hash_bytes(new, start, end, np.uint64(0)), np.uint64(1))
-        slot = slot_of(keys, key)
-        if keys[slot] == key:
-            first, last = old_offsets[row_of[slot]], old_offsets[row_of[slot] + 1]
-            if last - first == end - start and _same(old, first, new, start, end - start):
-                rows[d] = row_of[slot]
-    return rows

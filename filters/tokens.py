@@ -25,6 +25,9 @@ from filters.kernels import (
 UNSPACED_WORD = 4
 """Letters of an unspaced script that count as one token: about a Thai word, marks not counted."""
 
+LONG_CHUNK = 1000
+"""Characters without white space after which no more words are looked for."""
+
 SYMBOL, NUMBER, ALPHA = range(3)
 NO_STOP, POINT, MARKED, FIRM = range(4)
 KIND, GLUED, OPENS_SENTENCE = 3, 4, 8  # of token_kind: two bits of the kind, and flags
@@ -187,6 +190,19 @@ def _stands_alone(code: int) -> bool:
     if code >= 0x80:
         return False
     return code not in (0x2B, 0x2D, 0x2E, 0x2F, 0x5C, 0x5E, 0x60, 0x7C, 0x7E)
+
+
+@njit(cache=True, nogil=True)
+def rest_of_chunk(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> tuple[int, int]:
+    """(end, characters) of what is left up to white space, or a script without it."""
+    n = 0
+    while at < end:
+        code, width = decode(data, at, end)
+        if classes[code] == SPACE or classes[code] >= IDEOGRAPH:
+            break
+        at += width
+        n += 1
+    return at, n
 
 
 @njit(cache=True, nogil=True)

@@ -185,6 +185,15 @@ def test_tokens_against_plain_python(values: list[str]) -> None:
     assert len(set(hash_of.values())) == len(hash_of)
 
 
+def test_after_a_thousand_characters_without_white_space_the_rest_is_one_token() -> None:
+    text = "[1]" * 500 + "日本 x " + "a" * 3000 + "!! b"
+    result = split_texts([text])
+    lengths = result.token_chars.tolist()
+    assert lengths[:1001] == [1] * 1001
+    assert lengths[1001:] == [499, 1, 1, 1, 3000, 2, 1]
+    assert (result.token_kind & KIND).tolist()[1001:] == [SYMBOL, *[ALPHA] * 4, SYMBOL, ALPHA]
+
+
 def line_texts(result: Spans, d: int) -> list[bytes]:
     base = result.offsets[d]
     data = result.data.tobytes()
