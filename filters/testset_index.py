@@ -9,8 +9,8 @@ Four things keep common text from counting as a test item, all decided before a 
 that the same document has the same fate in any run: an n-gram is left out where more than half of
 its words are numbers, where half of them repeat another, where many items share it (a template of
 the test set), and where many documents of a background text have it. Against HumanEval and GSM8K,
-61 of 12,000 Python files of the standard library and of installed packages match without the rule on
-numbers ("1, 2, 3, ..."), 3 with it, each with a tenth of an item ("zero", "one", "two", ...).
+61 of 12,000 Python files of the standard library and of installed packages match without the rule
+on numbers ("1, 2, 3, ..."), 3 with it, each with a tenth of an item ("zero", "one", "two", ...).
 """
 
 import functools
