@@ -37,9 +37,9 @@ def token_counts(
             n_alpha += kinds[t] == ALPHA
             slot = slot_of(keys, hashes[t])
             met |= np.uint64(keys[slot] == hashes[t]) << number[slot]
-        n_met = np.uint64(0)
+        n_met = 0
         for i in range(len(stop_words)):
-            n_met += (met >> np.uint64(i)) & np.uint64(1)
+            n_met += int(met >> np.uint64(i)) & 1
         counts[d] = (n_words, n_chars, n_alpha, n_met)
     return counts
 
