@@ -1,100 +1,178 @@
-"""pipeline/extract/html.py: text, and pages made to be slow."""
-
-import gzip
-import json
-import re
-import zipfile
-from collections import Counter
+"""pipeline/extract/html.py: the three engines, and text that nothing can stop."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from benchmarks.extract import labelled_pages, page_score, score, shingles
 from pipeline.extract.encoding import decode_html
-from pipeline.extract.html import MAX_DEPTH, ExtractError, html_to_text, nesting
+from pipeline.extract.html import Extract, html_to_text
+
+ENGINES = ["corpusmill", "resiliparse", "trafilatura"]
+SENTENCE = "The committee met on Tuesday and found that most of the work had not been begun. "
 
 
-def test_text_and_title():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_text_and_title(engine):
     html = (
-        "<html><head><title> The\n title &amp; more</title></head><body><nav>menu</nav>"
-        "<h1>Head</h1><p>One<br>two <a href='x'>link</a></p><ul><li>a</li><li>b</li></ul>"
-        "<img alt='picture'><script>var x = '<p>no</p>'</script></body></html>"
+        "<html><head><title> The\n title &amp; more</title></head><body><nav><a href=/>menu</a>"
+        f"</nav><article><h1>Head</h1><p>{SENTENCE * 3}</p><p>{SENTENCE}<b>Bo</b>ld&hellip;</p>"
+        "</article><script>var x = '<p>no</p>'</script></body></html>"
     )
-    text, title = html_to_text(html)
+    text, title = html_to_text(html, Extract(engine=engine))
     assert title == "The title & more"
-    assert text == "Head\n\nOne\ntwo link"  # the short list is no main content
+    assert SENTENCE.strip() in text and "Bold…" in text
+    assert "menu" not in text and "no" not in text.split()
+    assert "menu" in html_to_text(html, Extract(engine=engine), main_content=False)[0]
+    assert html_to_text("", Extract(engine=engine)) == ("", "")
+    assert html_to_text("<p>a\0b\ud800c</p>", Extract(engine=engine), main_content=False)[0] == (
+        "ab?c"
+    )
+
+
+def test_whole_page():
+    html = (
+        "<nav>menu</nav><h1>Head</h1><p>One<br>two <a href='x'>link</a></p><ul><li>a</li><li>b"
+        "<ol><li>x<li>y</ol></ul><img alt='picture'><div hidden>no</div>"
+        "<p style='color: red; DISPLAY : none'>no</p><noscript>no</noscript>"
+    )
     whole = html_to_text(html, main_content=False)[0]
-    assert whole == "menu\n\nHead\n\nOne\ntwo link\n\n  • a\n  • b"
-    assert html_to_text("") == ("", "")
-    assert html_to_text("<p>日本語のテキスト。</p>")[0] == "日本語のテキスト。"
-    assert html_to_text("<p>a\0b\ud800c</p>")[0] == "ab?c"
+    assert whole == "menu\n\nHead\n\nOne\ntwo link\n\n• a\n• b\n  1. x\n  2. y"
+
+
+def test_engine_that_is_not_there(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"^engine: trafilatura is not installed"):
+        Extract(engine="trafilatura")
 
 
 @pytest.mark.parametrize(
     "html",
     [
-        "<div>" * 100_000,
-        "<div></x>" * 100_000,  # end tags of what was never opened
-        "</div>" * 100_000 + "<div>" * 100_000,
-        "".join(f"<p><b id={i}>" for i in range(900)) + "<p>x" * 20_000,
-        "<select>" + "<option>x" * 50_000,
-        "<ul><li>" * 100_000,
-        "<DIV a='b'>" * 100_000,
+        "<" * 3_000_000,
+        "<a" * 1_000_000,
+        "<div>" * 300_000,
+        "<div>" * 100_000 + "word" + "</div>" * 100_000,
+        "</div>" * 300_000,
+        "<b><p>" * 300_000,
+        "<p><b id=1>" * 200_000 + "<p>x" * 200_000,
+        "<table><tr><td>" * 100_000,
+        "<ul><li>x" * 100_000,
+        "<select><option>" * 100_000,
+        "<svg><g>" * 100_000,
+        "<x-a><y-b></x-a>" * 100_000,
+        "&amp" * 500_000,
+        "&" * 1_000_000,
+        "&" + "a" * 1_000_000,
+        "&#" + "9" * 1_000_000,
+        "<!--" * 500_000,
+        "<!-" * 500_000,
+        "<script>" + "</scrip" * 300_000,
+        "<title>" + "</x" * 300_000,
+        "<p class='" + "article-" * 300_000 + "'>x",
+        "<p style='" + "display:" * 300_000 + "'>x",
+        "<p " + "a=b " * 300_000 + ">x",
+        "<p a='" + "x" * 1_000_000,
+        "<br>" * 500_000,
+        "<pre>" + "\n" * 1_000_000,
+        "<a href=x>" * 200_000 + "x",
+        "<h1>" * 200_000,
+        " " * 1_000_000,
+        "\N{SOFT HYPHEN}" * 1_000_000,
+        "<p>x</p>" * 100_000,
     ],
+    ids=lambda html: html[:12],
 )
-def test_hostile_nesting_is_refused(html):
-    with pytest.raises(ExtractError) as caught:
-        html_to_text(html)
-    assert caught.value.kind == "too_deep"
+def test_hostile_pages_take_linear_time(html):
+    """Anything quadratic would take hours here."""
+    for main_content in (True, False):
+        text, _ = html_to_text(html, main_content=main_content)
+        assert len(text) <= 3 * len(html)
+
+
+@settings(deadline=None)
+@given(st.text(), st.booleans())
+def test_any_text(html, main_content):
+    text, title = html_to_text(html, main_content=main_content)
+    assert "\0" not in (text + title).encode().decode()
+
+
+@settings(deadline=None)
+@given(st.binary(), st.booleans())
+def test_any_bytes(body, main_content):
+    text, title = html_to_text(decode_html(body, None).text, main_content=main_content)
+    assert "\0" not in (text + title).encode().decode()
+
+
+_PIECES = (
+    *("<p>", "</p>", "<table>", "<tr>", "<td>", "</td>", "</table>", "<li>", "<ul>", "</ul>"),
+    *("<ol>", "<a href=x>", "</a>", "<b>", "</b>", "<br>", "<pre>", "</pre>", "<select>", "<!--"),
+    *("</select>", "<svg/>", "<x-y>", "</x-y>", "<foo>", "</foo>", "&amp;", "&nGt;", "-->", "。"),
+    *("&#x3002;", "é", "\u2028", "—", " text. ", "\n", "<h1>", "</h1>", "<script>", "</script>"),
+    *(
+        "<div class=",
+        '"',
+        "'",
+        ">",
+        "<dt>",
+        "<title>",
+        "</title>",
+        "<meta name=description content=",
+    ),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(_PIECES), max_size=60), st.booleans())
+def test_any_markup(pieces, main_content):
+    text, title = html_to_text("".join(pieces), main_content=main_content)
+    assert len(text) <= 8 * sum(map(len, pieces))
+    assert text == text.strip() and "\0" not in (text + title).encode().decode()
 
 
 @pytest.mark.parametrize(
-    "html",
+    ("engine", "lowest", "highest"),
     [
-        "<p>word</p>" * 50_000,
-        "<p>word" * 50_000,
-        "<ul>" + "<li>word" * 50_000,
-        "<b>word</b> " * 50_000,
-        "<script>" + "if (a<b) c<d;" * 50_000 + "</script><p>word</p>",
-        "<!-- " + "<div>" * 50_000 + " --><p>word</p>",
-        "<div>" * 300 + "word" + "</div>" * 300,
-        "a < b word " * 50_000,
+        ("corpusmill", 0.97, 1),
+        ("resiliparse", 0.915, 0.918),
+        pytest.param("trafilatura", 0.959, 0.961, marks=pytest.mark.slow),
     ],
 )
-def test_long_honest_pages_are_not(html):
-    assert "word" in html_to_text(html, main_content=False)[0]
+def test_labelled_pages(shared_data, engine, lowest, highest):
+    """The scores of the data's README. Ours is in-sample here: its model has seen these pages; the
+    held-out score is .968 (benchmarks/fit_extract.py). trafilatura takes 3 s and more."""
+    pages = labelled_pages(shared_data)
+    assert len(pages) == 181
+    config = Extract(engine=engine)
+    texts = [html_to_text(decode_html(p.body, None).text, config)[0] for p in pages]
+    f1, precision, recall = score(
+        [page_score(t, shingles(p.wanted)) for t, p in zip(texts, pages, strict=True)]
+    )
+    assert lowest < f1 < highest
+    assert np.isclose(f1, 2 * precision * recall / (precision + recall))
 
 
-def test_depth_of_a_page():
-    page = b"<html><body><div><p>a<p>b<br><span>c</span></div><b>d</b><i>e"
-    assert nesting(np.frombuffer(page, np.uint8))[0] == 2  # div > span; then i
-    assert nesting(np.zeros(0, np.uint8)) == (0, 0, 0)
-    assert nesting(np.frombuffer(b"<div>" * 5000, np.uint8))[0] == MAX_DEPTH + 1
+def test_crawled_pages(shared_data):
+    """Where both peers find long text, there is text, and for most pages much the same."""
+    from fastwarc.warc import ArchiveIterator, WarcRecordType
+
+    shared = []
+    with (shared_data / "web/pages-00000.warc.gz").open("rb") as file:
+        for record in ArchiveIterator(file, record_types=WarcRecordType.response):
+            html = decode_html(record.reader.read(), None).text
+            ours = shingles(html_to_text(html)[0])
+            theirs = shingles(html_to_text(html, Extract(engine="resiliparse"))[0])
+            if theirs.total() > 200 and ours.total() > 200:
+                shared.append((ours & theirs).total() / min(ours.total(), theirs.total()))
+    assert len(shared) > 120
+    assert np.mean(np.array(shared) > 0.8) > 0.9
 
 
-def test_labelled_pages(shared_data):
-    """The score of the data's README: resiliparse has .916 there."""
-    packed = (shared_data / "extraction/ground-truth.json.gz").read_bytes()
-    truth = json.loads(gzip.decompress(packed))
-
-    def shingles(text):
-        words = re.findall(r"\w+", text)
-        if 0 < len(words) < 4:
-            return Counter([tuple(words)])
-        return Counter(tuple(words[i : i + 4]) for i in range(len(words) - 3))
-
-    precisions, recalls = [], []
-    with zipfile.ZipFile(shared_data / "extraction/pages.zip") as pages:
-        names = {name.rsplit("/", 1)[-1].split(".")[0]: name for name in pages.namelist()}
-        for key, page in truth.items():
-            body = pages.read(names[key])
-            body = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
-            found = shingles(html_to_text(decode_html(body, None).text)[0])
-            wanted = shingles(page["articleBody"])
-            tp = sum((found & wanted).values())
-            if found or not wanted:
-                precisions.append(tp / sum(found.values()) if found else 1.0)
-            if wanted or not found:
-                recalls.append(tp / sum(wanted.values()) if wanted else 1.0)
-    assert len(truth) == 181
-    precision, recall = np.mean(precisions), np.mean(recalls)
-    assert 2 * precision * recall / (precision + recall) > 0.90
+def test_scorer():
+    wanted = shingles("a b c d e")
+    assert page_score("a b c d x", wanted) == (1, 2, 2)
+    assert page_score("", wanted) == (0, 0, 2)
+    assert score([(1, 2, 2), (0, 0, 2)]) == (1 / 3, 0.5, 0.25)
+    assert score([(0, 0, 0)]) == (1, 1, 1)
+    assert shingles("a b") == {("a", "b"): 1} and not shingles(" ")

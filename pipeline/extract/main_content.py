@@ -1,0 +1,154 @@
+"""Which blocks of a page are its main text: two small sets of boosted trees, one after the other.
+
+The first scores each block by what `describe` knows of it, the second by that and by the first's
+scores of its surroundings (`context`), so that a comment among comments or a caption in an article
+is judged with its neighbours. `main_content.txt` holds both, one tree a line; benchmarks/
+fit_extract.py makes it and prints how good it is on pages that it has not seen.
+"""
+
+import functools
+from html import unescape
+from pathlib import Path
+from typing import NamedTuple
+
+import numba as nb
+import numpy as np
+
+from pipeline.extract.assemble import layout_of
+from pipeline.extract.blocks import describe
+from pipeline.extract.html_names import BIT
+from pipeline.extract.markup import DESCRIPTION, TITLE, Markup, read_markup
+from pipeline.extract.surroundings import context
+
+MODEL = Path(__file__).with_name("main_content.txt")
+KEEP = 0.5
+MAX_BLOCKS = 20_000  # are described at a time, in 32 MB; the largest of 521 real pages has 1,500
+KEEP_TABLE = 0.4  # of the mean of its cells: a cell by itself looks like a menu's
+
+
+class Trees(NamedTuple):
+    """Nodes of all trees. x[feature] <= value: on to the next node, else to `right`. A leaf has
+    feature -1 and adds its value."""
+
+    feature: np.ndarray  # int16
+    value: np.ndarray  # float32
+    right: np.ndarray  # int32
+    root: np.ndarray  # int32, a tree each
+
+
+def parse_trees(lines: list[str]) -> Trees:
+    """Trees written in preorder, "feature<value" for a split and "=value" for a leaf."""
+    feature: list[int] = []
+    value: list[float] = []
+    right: list[int] = []
+    root: list[int] = []
+    for line in lines:
+        root.append(len(feature))
+        waiting: list[int] = []  # splits whose left side is being read
+        for node in line.split():
+            name, _, number = node.replace("=", "<").partition("<")
+            feature.append(int(name or -1))
+            value.append(float(number))
+            right.append(0)
+            if name:
+                waiting.append(len(feature) - 1)
+            elif waiting:
+                right[waiting.pop()] = len(feature)
+    return Trees(
+        np.array(feature, np.int16),
+        np.array(value, np.float32),
+        np.array(right, np.int32),
+        np.array(root, np.int32),
+    )
+
+
+class Page(NamedTuple):
+    markup: Markup
+    title: str
+    description: str
+
+
+def read_page(html: str) -> Page:
+    """A page's blocks and what its head says of it. NUL is left out, lone surrogates become "?"."""
+    data = html.replace("\0", "").encode(errors="replace")
+    markup = read_markup(data)
+    texts: dict[int, str] = {}
+    for what, start, end in markup.spans.tolist():
+        texts.setdefault(what, unescape(data[start:end].decode()).replace("\0", ""))
+    title = " ".join(texts.get(TITLE, "").encode(errors="replace").decode().split())
+    return Page(markup, title, texts.get(DESCRIPTION, ""))
+
+
+def features(page: Page) -> np.ndarray:
+    """float32 (blocks, FEATURES)."""
+    return describe(page.markup, page.title.encode(), page.description.encode(errors="replace"))
+
+
+@functools.cache
+def model() -> tuple[Trees, Trees]:
+    first, second = MODEL.read_text().split("\n\n")[1:3]
+    return parse_trees(first.splitlines()), parse_trees(second.splitlines())
+
+
+@nb.njit(cache=True, nogil=True)
+def predict(x, feature, value, right, root):  # type: ignore[no-untyped-def]
+    """The probability of each row of x."""
+    score = np.zeros(len(x))
+    for b in range(len(x)):
+        total = 0.0
+        for at in root:
+            while feature[at] >= 0:
+                at = at + 1 if x[b, feature[at]] <= value[at] else right[at]
+            total += value[at]
+        score[b] = 1 / (1 + np.exp(-total))
+    return score
+
+
+def main_blocks(page: Page) -> np.ndarray:
+    """Which blocks are main text: bool (blocks). A page without any link has no navigation: all of
+    it is text if nothing stands out."""
+    first, second = model()
+    parts = []
+    for start in range(0, len(page.markup.blocks), MAX_BLOCKS):
+        blocks = page.markup.blocks[start : start + MAX_BLOCKS]
+        part = page._replace(markup=page.markup._replace(blocks=blocks))
+        x = features(part)
+        around = context(blocks, page.markup.elements, predict(x, *first))
+        parts.append(choose(part.markup, predict(np.hstack((x, around)), *second)))
+    keep = np.concatenate(parts) if parts else np.zeros(0, bool)
+    if not keep.any() and not page.markup.blocks["n_links"].any():
+        return all_blocks(page.markup)
+    return keep
+
+
+def choose(markup: Markup, scores: np.ndarray) -> np.ndarray:
+    """Which blocks scores of the second model keep. The rows of a table stand or fall together;
+    what is hidden or in <noscript> counts where nothing else does: most often it is a copy."""
+    keep = scores >= KEEP
+    layout = layout_of(markup)
+    cells = np.flatnonzero((layout.row >= 0) & (layout.group >= 0))
+    if len(cells):
+        table = layout.group[cells]
+        mean = np.bincount(table, scores[cells]) / np.maximum(np.bincount(table), 1)
+        keep[cells] = mean[table] >= KEEP_TABLE
+    seen = keep & all_blocks(markup)
+    return seen if seen.any() else keep
+
+
+def all_blocks(markup: Markup) -> np.ndarray:
+    """Which blocks a reader sees: bool (blocks)."""
+    return ~_is_within(markup.blocks, markup.elements, np.uint64(_UNSEEN))
+
+
+_UNSEEN = BIT["hidden"] | BIT["noscript"]
+
+
+@nb.njit(cache=True, nogil=True)
+def _is_within(blocks, elements, purposes):  # type: ignore[no-untyped-def]
+    within = np.zeros(len(elements), np.bool_)
+    for e in range(1, len(elements)):
+        within[e] = within[elements[e].parent] or elements[e].mask & purposes != 0
+    found = np.zeros(len(blocks), np.bool_)
+    for b in range(len(blocks)):
+        found[b] = within[blocks[b].element] or blocks[b].inline_mask & purposes != 0
+    return found
