@@ -202,7 +202,7 @@ def _read_plain(archive: _Archive, at: int, end: int, config: Warc) -> Iterator[
                 at = following
             except Broken as broken:
                 yield Fault(locator, broken.error, str(broken), broken.head)
-                at = _next_start(archive, at + layout.margin + 1)
+                at = _next_start(archive, at + 1)
     finally:
         stream.detach()  # or it would close the file
 
