@@ -13,7 +13,7 @@ frame at the start of a file holds the dictionary of all others.
 import io
 import re
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple
 
 import lz4.frame
 import zstandard
@@ -135,17 +135,32 @@ def head_of(file: BinaryIO, packed: Packing, n: int) -> bytes:
     return file.read(n)
 
 
+class Blocks:
+    """A file by blocks, of which the last one read is held: most members begin in it. (A buffered
+    reader drops its buffer when it is seeked back, and would fetch it again from a store.)"""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._start, self._block = 0, b""
+
+    def read(self, at: int, n: int) -> bytes:
+        """1 to n bytes; none at the end."""
+        if not self._start <= at < self._start + len(self._block):
+            self._file.seek(at)
+            self._start, self._block = at, self._file.read(_BLOCK)
+        place = at - self._start
+        return self._block[place : place + n]
+
+
 class Member(io.RawIOBase):
     """One member as a stream of its bytes. `end` is its end in the file, once it is read to the
     end. Raises Damaged."""
 
-    def __init__(self, file: BinaryIO, start: int, packed: Packing):
+    def __init__(self, blocks: Blocks, start: int, packed: Packing):
         assert packed.codec is not None
-        file.seek(start)
-        self._file, self._codec = cast(io.BufferedReader, file), packed.codec
+        self._blocks, self._codec = blocks, packed.codec
         self._inflate = packed.codec.inflate(packed.dictionary)
-        self._packed = b""
-        self._used = 0  # of _packed
+        self._at = start
         self._data = memoryview(b"")
         self.head = b""
         self.end = -1
@@ -164,14 +179,10 @@ class Member(io.RawIOBase):
         return n
 
     def _inflate_piece(self) -> None:
-        if self._used >= len(self._packed):
-            self._file.peek(1)  # fills the buffer; a long read would drop it, and with it the
-            self._packed = self._file.read1(_BLOCK)  # start of the next member
-            self._used = 0
-            if not self._packed:
-                raise Damaged(f"the file ends inside a {self._codec.name} member")
-        piece = self._packed[self._used : self._used + self._codec.piece]
-        self._used += len(piece)
+        piece = self._blocks.read(self._at, self._codec.piece)
+        if not piece:
+            raise Damaged(f"the file ends inside a {self._codec.name} member")
+        self._at += len(piece)
         try:
             data = self._inflate.decompress(piece)
         except _DAMAGE as error:
@@ -180,5 +191,4 @@ class Member(io.RawIOBase):
             self.head += data[: HEAD_BYTES - len(self.head)]
         self._data = memoryview(data)
         if self._inflate.eof:
-            unused = len(self._packed) - self._used + len(self._inflate.unused_data or b"")
-            self.end = self._file.tell() - unused
+            self.end = self._at - len(self._inflate.unused_data or b"")

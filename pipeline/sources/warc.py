@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from pipeline import quarantine, storage
 from pipeline.extract.html import Extract
 from pipeline.schema import HEAD_BYTES, Document, Fault
-from pipeline.sources.frames import Damaged, Member, Packing, head_of, next_member, packing
+from pipeline.sources.frames import Blocks, Damaged, Member, Packing, head_of, next_member, packing
 from pipeline.sources.records import ARC, READ, WARC, Broken, Layout, Record
 from pipeline.sources.responses import read_page, read_payload, read_wet, split_http
 
@@ -135,8 +135,9 @@ def _read_members(archive: _Archive, at: int, end: int, config: Warc) -> Iterato
     file, size, packed, layout = archive
     assert packed.codec is not None
     codec = packed.codec
+    blocks = Blocks(file)
     while at < end:
-        member = Member(file, at, packed)
+        member = Member(blocks, at, packed)
         stream = io.BufferedReader(member, _BLOCK)
         locator = f"{at:012d}"
         n = 0
@@ -158,8 +159,7 @@ def _read_members(archive: _Archive, at: int, end: int, config: Warc) -> Iterato
         if at < end < member.end:
             yield Fault(f"{at:012d}", "split_inside_record", f"a range ends at {end}", lost=False)
         at = member.end
-        file.seek(at)
-        if at < size and file.read(len(codec.magic)) != codec.magic:
+        if at < size and not codec.magic.startswith(blocks.read(at, len(codec.magic))):
             following = _next_start(archive, at)
             file.seek(at)
             junk = file.read(min(following - at, HEAD_BYTES))
