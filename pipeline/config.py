@@ -16,7 +16,7 @@ from typing import Any, Literal
 from dedup.exact import Exact
 from dedup.minhash import MinHash
 from dedup.ngrams import NGrams
-from pipeline.mixture import Mixture
+from pipeline.mixture import Mixture, source_of
 from pipeline.sources import FORMATS
 from pipeline.steps import STEPS, Use
 from tokenizer.train import Tokenizer
@@ -276,7 +276,8 @@ def _cross_check(run: Run) -> list[str]:
     if run.dedup.partitions < 1:
         mistakes.append(f"dedup.partitions: {run.dedup.partitions} is below 1")
     if run.mixture:
-        check_sources(run.mixture.weights, "mixture.weights")
+        for key in ("weights", "split", "epochs"):
+            check_sources(map(source_of, getattr(run.mixture, key)), f"mixture.{key}")
         if not run.tokenizer:
             mistakes.append("mixture: needs a [tokenizer] section, for its tokens")
     if run.train and not run.mixture:

@@ -1,5 +1,5 @@
-"""Which documents a training run sees, how often and in which order, from source weights and a
-token budget.
+"""Which documents a training run sees, how often and in which order, from weights and a token
+budget.
 
 Everything follows from a 64-bit hash of (id, seed), so nothing is sorted or held globally. The
 hash's upper 16 bits are a document's *bucket*. A part of `tokens/` contributes one histogram of its
@@ -8,9 +8,9 @@ reaches: some full epochs, then the buckets below a limit. Each task then choose
 alone.
 
 Nested: a smaller budget takes a prefix, in the order below, of what a larger one takes; a further
-source leaves the order within the others. The price: a source is cut between buckets, so it gets up
-to one bucket's tokens too much, 1/65536 of it or a document. A document comes again about an epoch
-after it came last, never sooner by chance.
+source leaves the order within the others. The price: a group is cut between buckets, at the one
+nearest to its share, so it gets up to half a bucket too much or too little: 1/131072 of it, or half
+a document. A document comes again about an epoch after it came last, never sooner by chance.
 
 Repeating up to 4 epochs costs little against fresh data (Muennighoff et al. 2023, arXiv 2305.16264,
 section 6).
@@ -18,8 +18,8 @@ section 6).
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,33 +28,80 @@ from filters.kernels import hash_strings
 
 BUCKET_BITS = 16
 BUCKETS = 1 << BUCKET_BITS
-_INNER_BITS = 64 - BUCKET_BITS
+INNER_BITS = 64 - BUCKET_BITS
 KEY_BITS = 60  # of choose_documents; the surplus of the last bucket lies above 2^60
 _SALT = 0x4D49585455524553
 
 
 @dataclass(frozen=True, kw_only=True)
+class Split:
+    """A source divided into groups by a column of its documents."""
+
+    column: str
+    """Of the documents: `language.label`, `quality.score`, `meta.NAME`, or `host` of the url."""
+    edges: tuple[float, ...] = ()
+    """Of a numeric column, ascending: group 0 lies below the first, group 1 from there on, ..."""
+    repeat: tuple[float, ...] = ()
+    """How often each of those groups is seen, as shares of each other ([0, 1, 2, 4]: the best four
+    times where the third is seen twice), within the weight of the source: quality-weighted
+    upsampling (Olmo 3, 2025). The groups then need no weights of their own."""
+
+    def __post_init__(self) -> None:
+        if list(self.edges) != sorted(set(self.edges)):
+            raise ValueError(f"edges: {list(self.edges)} do not ascend")
+        if self.repeat and len(self.repeat) != len(self.edges) + 1:
+            raise ValueError(
+                f"repeat: {len(self.repeat)} numbers for {len(self.edges) + 1} groups; "
+                "one more than edges"
+            )
+        if self.repeat and not (min(self.repeat) >= 0 and max(self.repeat) > 0):
+            raise ValueError(f"repeat: {list(self.repeat)}; want numbers of at least 0, one above")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """Sources by weight, up to a budget of tokens."""
+    """Groups of documents by weight, up to a budget of tokens. A group is a source, or, where the
+    source is `split`, a value of its column: `web/en`."""
 
     sequence_length: int = 2048
     """Tokens in a packed row."""
     tokens: int = 20_000_000
-    """The budget: tokens of documents over all sources, repeats included."""
-    weights: dict[str, float]
-    """Share of the budget of each source, in tokens; they sum to 1. A source without a weight is
-    left out."""
+    """The budget: tokens of documents over all groups, repeats included."""
+    scheme: Literal["weights", "unimax", "temperature"] = "weights"
+    """unimax: equal budgets, as far as max_epochs lets small groups fill theirs (Chung et al. 2023,
+    arXiv 2304.09151); temperature: size to the power of 1 / temperature, normalised."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Share of the budget of each group, in tokens; they sum to 1. A group without a weight is left
+    out. The name of a split source stands for all of its groups, in proportion to their size times
+    `repeat`."""
+    temperature: float = 1.0
+    """1: by size; larger: more even."""
+    split: dict[str, Split] = field(default_factory=dict)
+    """By source."""
     max_epochs: float = 4.0
-    """How often a source may be repeated; more is an error, not a smaller mixture."""
+    """How often a group may be repeated."""
+    epochs: dict[str, float] = field(default_factory=dict)
+    """max_epochs of single groups, or of all groups of a source."""
+    when_short: Literal["error", "redistribute"] = "error"
+    """A weight that max_epochs cannot fill is an error, or what is missing goes to the other
+    groups by their weights, and the mixture's table shows it."""
+    validation_tokens: int = 0
+    """Held out of each source: documents whose near-duplicates are held out with them."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.sequence_length < 2:
-            raise ValueError(f"sequence_length: {self.sequence_length} is below 2")
-        if self.tokens < 1:
-            raise ValueError(f"tokens: {self.tokens} is below 1")
-        if not self.max_epochs > 0:
-            raise ValueError(f"max_epochs: {self.max_epochs} is not above 0")
+        for name, least in (("sequence_length", 2), ("tokens", 1), ("validation_tokens", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: {getattr(self, name)} is below {least}")
+        caps = {"max_epochs": self.max_epochs, "temperature": self.temperature}
+        caps |= {f"epochs.{name}": cap for name, cap in self.epochs.items()}
+        for name, cap in caps.items():
+            if not cap > 0:
+                raise ValueError(f"{name}: {cap} is not above 0")
+        if self.scheme != "weights":
+            if self.weights:
+                raise ValueError(f"weights: not with scheme = {self.scheme!r}")
+            return
         if not self.weights:
             raise ValueError("weights: none given; name a share for each source, summing to 1")
         for name, weight in self.weights.items():
@@ -65,70 +112,147 @@ class Mixture:
             raise ValueError(f"weights: they sum to {total:g}, not 1; divide each by {total:g}")
 
 
-class SourcePlan(NamedTuple):
-    """A row of the mixture's table: what one source gives. JSON by `_asdict()`."""
+class GroupPlan(NamedTuple):
+    """What one group gives. JSON by `_asdict()`."""
 
-    source: str
-    weight: float
+    group: str
+    weight: float  # share of the budget asked for
     available: int  # tokens in one epoch
-    wanted: int  # tokens: weight x budget
+    wanted: int  # tokens: weight x budget, after what max_epochs moved
     epochs: float  # wanted / available
     full_epochs: int  # all documents so often,
     limit: int  # and once more those in buckets below this one
     tokens: int  # what that comes to
 
 
+def source_of(group: str) -> str:
+    return group.partition("/")[0]
+
+
 def bucket_histogram(
     ids: pa.Array | pa.ChunkedArray, n_tokens: np.ndarray, seed: int
 ) -> np.ndarray:
     """Tokens by bucket of these documents, int64 [65536]. Histograms of parts are added up."""
-    bucket = (_hash(ids, seed) >> np.uint64(_INNER_BITS)).astype(np.int64)
+    bucket = (bucket_hash(ids, seed) >> np.uint64(INNER_BITS)).astype(np.int64)
     histogram = np.zeros(BUCKETS, np.int64)
     np.add.at(histogram, bucket, np.asarray(n_tokens, np.int64))
     return histogram
 
 
-def plan_mixture(histograms: Mapping[str, np.ndarray], config: Mixture) -> dict[str, SourcePlan]:
-    """The plan of each source with a weight, from the summed histogram of every source there is.
+def plan_mixture(histograms: Mapping[str, np.ndarray], config: Mixture) -> dict[str, GroupPlan]:
+    """The plan of each group that takes part, from the summed histogram of every group there is.
 
-    Raises ValueError for a weight of an unknown source, and for a budget that the epochs allowed
+    Raises ValueError for a weight of an unknown group, and for a budget that the epochs allowed
     cannot fill.
     """
-    for name in config.weights:
-        if name not in histograms:
-            known = ", ".join(sorted(histograms))
-            raise ValueError(f"mixture.weights.{name}: no such source; there are {known}")
-    weights = {name: weight for name, weight in config.weights.items() if weight > 0}
-    available = {name: int(histograms[name].sum()) for name in weights}
-    most = {name: available[name] * config.max_epochs / weights[name] for name in weights}
-    tightest = min(most, key=lambda name: most[name])
-    if most[tightest] < config.tokens:
-        if not available[tightest]:
-            raise ValueError(
-                f"mixture.weights.{tightest}: the source has no tokens; "
-                "set its weight to 0 and divide it among the others"
-            )
-        epochs = config.tokens * weights[tightest] / available[tightest]
-        raise ValueError(
-            f"mixture.tokens: {config.tokens} would repeat {tightest} {epochs:.2f} times, "
-            f"max_epochs is {config.max_epochs:g}; "
-            f"use {int(most[tightest])} or less, or a smaller weight for {tightest}"
-        )
+    available = {name: int(h.sum()) for name, h in histograms.items() if name}
+    most = {name: available[name] * _cap(name, config) for name in available}
+    if config.scheme == "weights":
+        weights = _group_weights(available, config)
+        wanted = _by_weight(weights, most, available, config)
+    else:
+        available = {name: n for name, n in available.items() if n}
+        wanted = _unimax(most, available, config) if config.scheme == "unimax" else None
+        if wanted is None:
+            sizes = {name: n ** (1 / config.temperature) for name, n in available.items()}
+            weights = {name: size / sum(sizes.values()) for name, size in sizes.items()}
+            wanted = _by_weight(weights, most, available, config)
+        else:
+            weights = {name: n / config.tokens for name, n in wanted.items()}
     return {
-        name: _plan_source(name, weights[name], histograms[name], config.tokens) for name in weights
+        name: _plan_group(name, weights[name], histograms[name], round(n))
+        for name, n in wanted.items()
     }
 
 
-def choose_documents(ids: pa.Array | pa.ChunkedArray, plan: SourcePlan, seed: int) -> pa.Table:
-    """Of these documents of the plan's source, those that the mixture takes: row (in `ids`, int64),
+def _cap(group: str, config: Mixture) -> float:
+    epochs = config.epochs
+    return epochs.get(group, epochs.get(source_of(group), config.max_epochs))
+
+
+def _group_weights(available: dict[str, int], config: Mixture) -> dict[str, float]:
+    """The weight of each group; that of a split source divided among its groups."""
+    weights: dict[str, float] = {}
+    for name, weight in config.weights.items():
+        groups = {name: 1.0} if name in available else {}
+        if name in config.split:
+            split = config.split[name]
+            groups = {
+                group: size * (split.repeat[int(group.rpartition("/")[2])] if split.repeat else 1.0)
+                for group, size in available.items()
+                if source_of(group) == name and not (split.repeat and group.endswith("/none"))
+            }
+        if not groups:
+            known = ", ".join(sorted(available))
+            raise ValueError(f"mixture.weights.{name}: no such source or group; there are {known}")
+        total = sum(groups.values())
+        if weight > 0 and not (total and any(available[g] for g in groups)):
+            raise ValueError(
+                f"mixture.weights.{name}: the source has no tokens; "
+                "set its weight to 0 and divide it among the others"
+            )
+        for group, share in groups.items():
+            if weight * share > 0:
+                weights[group] = weights.get(group, 0.0) + weight * share / total
+    return weights
+
+
+def _by_weight(
+    weights: dict[str, float], most: dict[str, float], available: dict[str, int], config: Mixture
+) -> dict[str, float]:
+    """Tokens of each group. Groups that max_epochs stops are filled up to it, and what is missing
+    goes to the others, or is an error."""
+    wanted = {name: weight * config.tokens for name, weight in weights.items()}
+    stopped: dict[str, float] = {}
+    while over := [n for n in wanted if n not in stopped and wanted[n] > most[n] + 0.5]:
+        if config.when_short == "error":
+            tightest = min(over, key=lambda name: most[name] / weights[name])
+            epochs = wanted[tightest] / available[tightest]
+            raise ValueError(
+                f"mixture.tokens: {config.tokens} would repeat {tightest} {epochs:.2f} times, "
+                f"max_epochs is {_cap(tightest, config):g}; use "
+                f"{int(most[tightest] / weights[tightest])} or less, a smaller weight for "
+                f'{tightest}, or when_short = "redistribute"'
+            )
+        stopped |= {name: most[name] for name in over}
+        free = {name: weight for name, weight in weights.items() if name not in stopped}
+        left = config.tokens - sum(stopped.values())
+        if not free:
+            raise ValueError(
+                f"mixture.tokens: {config.tokens}, and all groups together give "
+                f"{int(sum(stopped.values()))} within max_epochs; use that or less"
+            )
+        total = sum(free.values())
+        wanted = stopped | {name: left * weight / total for name, weight in free.items()}
+    return {name: wanted[name] for name in weights}
+
+
+def _unimax(most: dict[str, float], available: dict[str, int], config: Mixture) -> dict[str, float]:
+    """Equal shares; a group too small for its own leaves the rest to the larger ones."""
+    left = float(config.tokens)
+    wanted = {}
+    by_size = sorted(available, key=lambda name: (most[name], name))
+    for i, name in enumerate(by_size):
+        wanted[name] = min(left / (len(by_size) - i), most[name])
+        left -= wanted[name]
+    if left > 0.5:
+        raise ValueError(
+            f"mixture.tokens: {config.tokens}, and all groups together give "
+            f"{int(config.tokens - left)} within max_epochs; use that or less"
+        )
+    return {name: wanted[name] for name in available}
+
+
+def choose_documents(ids: pa.Array | pa.ChunkedArray, plan: GroupPlan, seed: int) -> pa.Table:
+    """Of these documents of the plan's group, those that the mixture takes: row (in `ids`, int64),
     epoch (int32), key.
 
-    A document that is repeated has a row for each epoch. Ascending `key` (uint64), over all sources
-    together, is the order of the mixture: at every point of it the sources have been drawn from in
+    A document that is repeated has a row for each epoch. Ascending `key` (uint64), over all groups
+    together, is the order of the mixture: at every point of it the groups have been drawn from in
     proportion to their weights.
     """
-    base = _hash(ids, seed)
-    bucket = base >> np.uint64(_INNER_BITS)
+    base = bucket_hash(ids, seed)
+    bucket = base >> np.uint64(INNER_BITS)
     tables = []
     for epoch in range(plan.full_epochs + (plan.limit > 0)):
         last = epoch == plan.full_epochs
@@ -144,14 +268,15 @@ def choose_documents(ids: pa.Array | pa.ChunkedArray, plan: SourcePlan, seed: in
     return pa.table(dict(zip(["row", "epoch", "key"], map(pa.array, columns), strict=True)))
 
 
-def _plan_source(name: str, weight: float, histogram: np.ndarray, budget: int) -> SourcePlan:
+def _plan_group(name: str, weight: float, histogram: np.ndarray, wanted: int) -> GroupPlan:
     available = int(histogram.sum())
-    wanted = round(weight * budget)
     full, rest = divmod(wanted, available)
     below = np.concatenate([[0], np.cumsum(histogram)])  # tokens in buckets below b
-    limit = int(np.searchsorted(below, rest))  # the first limit that reaches the rest
-    return SourcePlan(
-        source=name,
+    limit = nearest(below, rest)
+    if not (full or below[limit]) and wanted:
+        limit = int(np.searchsorted(below, 1))  # a document at least
+    return GroupPlan(
+        group=name,
         weight=weight,
         available=available,
         wanted=wanted,
@@ -162,7 +287,15 @@ def _plan_source(name: str, weight: float, histogram: np.ndarray, budget: int) -
     )
 
 
-def _hash(ids: pa.Array | pa.ChunkedArray, seed: int) -> np.ndarray:
+def nearest(below: np.ndarray, tokens: int) -> int:
+    """The limit whose buckets hold nearest to so many tokens; of two, the one with fewer. Never
+    falls as tokens grow, so smaller budgets stay prefixes."""
+    above = int(np.searchsorted(below, tokens))
+    less = int(np.searchsorted(below, below[above - 1])) if above else 0
+    return less if tokens - below[less] <= below[above] - tokens else above
+
+
+def bucket_hash(ids: pa.Array | pa.ChunkedArray, seed: int) -> np.ndarray:
     return hash_strings(ids, np.uint64((seed ^ _SALT) & (2**64 - 1)))
 
 
@@ -171,8 +304,8 @@ def _key(base: np.ndarray, epoch: int, epochs: float) -> np.ndarray:
     every epoch, the order within it is mixed anew. A budget twice as large halves every key, so a
     smaller one is a prefix."""
     inner = _splitmix(base + np.uint64(epoch)) >> np.uint64(BUCKET_BITS)
-    bucket = base >> np.uint64(_INNER_BITS)
-    place = (bucket << np.uint64(_INNER_BITS) | inner).astype(np.float64) / 2.0**64
+    bucket = base >> np.uint64(INNER_BITS)
+    place = (bucket << np.uint64(INNER_BITS) | inner).astype(np.float64) / 2.0**64
     share = np.minimum((epoch + place) / epochs, 8.0)  # over 1 only in the last bucket's surplus
     return (share * 2.0**KEY_BITS).astype(np.uint64)
 

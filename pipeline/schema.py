@@ -82,9 +82,15 @@ FATE = pa.schema(
 
 
 def tokens_schema(vocab_size: int) -> pa.Schema:
-    """id, ids: uint16 where the vocabulary allows it."""
+    """id, ids (uint16 where the vocabulary allows it), and how many bytes of UTF-8 they encode."""
     width = pa.uint16() if vocab_size <= 1 << 16 else pa.uint32()
-    return pa.schema([pa.field("id", pa.string()), pa.field("ids", pa.list_(width))])
+    return pa.schema(
+        [
+            pa.field("id", pa.string()),
+            pa.field("ids", pa.list_(width)),
+            pa.field("n_bytes", pa.int64()),
+        ]
+    )
 
 
 class Document(NamedTuple):

@@ -345,7 +345,8 @@ def tokenize_part(
     tokens = part.table("tokens", f"tokens/{source}", schema)
     for table in read_tables(part.root, path, ["id", "text"], batch_bytes):
         ids = encode(table["text"].combine_chunks(), model, impl)
-        tokens.write(pa.table({"id": table["id"], "ids": ids}))
+        n_bytes = pc.cast(pc.fill_null(pc.binary_length(table["text"]), 0), pa.int64())
+        tokens.write(pa.table({"id": table["id"], "ids": ids, "n_bytes": n_bytes}))
         counts["in"] += table.num_rows
         counts["bytes_in"] += text_bytes(table)
         counts["tokens"] += pc.sum(pc.list_value_length(ids)).as_py() or 0

@@ -7,10 +7,12 @@ import pytest
 from pipeline.mixture import (
     BUCKETS,
     Mixture,
+    Split,
     bucket_histogram,
     choose_documents,
     plan_mixture,
 )
+from pipeline.mixture_groups import groups_of, validation_buckets, validation_limit
 
 SEED = 3
 
@@ -51,7 +53,7 @@ def test_the_plan_is_what_is_chosen():
         tokens = int(lengths[table["row"].to_numpy()].sum())
         assert tokens == plan.tokens
         assert plan.available == lengths.sum()
-        assert 0 <= plan.tokens - plan.wanted < 400  # a bucket's documents at most
+        assert abs(plan.tokens - plan.wanted) < 200  # half a bucket's documents at most
         checked += len(table)
     assert checked > 300
     assert plans["web"].full_epochs == 0 and plans["web"].wanted == 67_500
@@ -140,9 +142,13 @@ def test_weights_that_do_not_sum(weights, message):
 
 
 def test_unknown_sources_and_budgets_that_cannot_be_filled():
-    with pytest.raises(ValueError, match=r"weights\.wbe: no such source; there are books, web"):
+    with pytest.raises(
+        ValueError, match=r"weights\.wbe: no such source or group; there are books, web"
+    ):
         plan_mixture(histograms(), mixture(10, weights={"wbe": 1.0}))
-    with pytest.raises(ValueError, match=r"max_epochs is 4; use \d+ or less") as error:
+    with pytest.raises(
+        ValueError, match=r"max_epochs is 4; use \d+ or less, a smaller weight for books"
+    ) as error:
         plan_mixture(histograms(), mixture(10_000_000))
     most = int(str(error.value).split("; use ")[1].split(" ")[0])
     plans = plan_mixture(histograms(), mixture(most))
@@ -152,3 +158,102 @@ def test_unknown_sources_and_budgets_that_cannot_be_filled():
     none = {**histograms(), "books": np.zeros(BUCKETS, np.int64)}
     with pytest.raises(ValueError, match=r"weights\.books: the source has no tokens"):
         plan_mixture(none, mixture(10))
+
+
+def test_what_is_short_goes_to_the_others_when_asked():
+    total = {name: int(lengths.sum()) for name, (_, lengths) in SOURCES.items()}
+    config = mixture(300_000, max_epochs=1.0, when_short="redistribute")
+    plans = plan_mixture(histograms(), config)
+    assert plans["books"].wanted == total["books"] < 75_000  # all there is, once
+    assert plans["web"].wanted == 300_000 - total["books"]
+    assert plans["books"].weight == 0.25  # as it was asked for
+    with pytest.raises(ValueError, match="all groups together give"):
+        plan_mixture(histograms(), mixture(10**7, max_epochs=1.0, when_short="redistribute"))
+    one = plan_mixture(histograms(), mixture(300_000, epochs={"books": 9.0}, max_epochs=1.0))
+    assert one["books"].epochs > 2
+
+
+def test_unimax_and_temperature():
+    total = {name: int(lengths.sum()) for name, (_, lengths) in SOURCES.items()}
+    config = Mixture(scheme="unimax", tokens=200_000, max_epochs=1.0, seed=SEED)
+    plans = plan_mixture(histograms(), config)
+    assert plans["books"].wanted == total["books"] < 100_000
+    assert plans["web"].wanted == 200_000 - total["books"]
+    even = plan_mixture(histograms(), Mixture(scheme="unimax", tokens=40_000, seed=SEED))
+    assert {plan.wanted for plan in even.values()} == {20_000}
+    with pytest.raises(ValueError, match="all groups together give"):
+        plan_mixture(histograms(), Mixture(scheme="unimax", tokens=10**8))
+    hot = Mixture(scheme="temperature", temperature=2.0, tokens=40_000, seed=SEED)
+    plans = plan_mixture(histograms(), hot)
+    ratio = plans["web"].wanted / plans["books"].wanted
+    assert ratio == pytest.approx((total["web"] / total["books"]) ** 0.5, rel=1e-3)
+    with pytest.raises(ValueError, match="weights: not with scheme = 'unimax'"):
+        Mixture(scheme="unimax", weights={"web": 1.0})
+
+
+def test_groups_of_a_split_source():
+    table = pa.table(
+        {
+            "id": ["a", "b", "c", "d"],
+            "url": ["https://x.org/1", "http://u@y.net:80/", None, "ftp://z/"],
+            "language.label": ["en", None, "de", "en"],
+            "quality.score": pa.array([0.1, 0.5, 0.9, None], pa.float32()),
+            "meta": pa.array(
+                [[("k", "v")], [], None, [("k", "w")]], pa.map_(pa.string(), pa.string())
+            ),
+        }
+    )
+
+    def groups(**split) -> list[str]:
+        return groups_of("web", table, Split(**split)).to_pylist()
+
+    assert groups_of("web", table, None).to_pylist() == ["web"] * 4
+    assert groups(column="language.label") == ["web/en", "web/none", "web/de", "web/en"]
+    assert groups(column="quality.score", edges=(0.5, 0.8)) == [
+        "web/0",
+        "web/1",
+        "web/2",
+        "web/none",
+    ]
+    assert groups(column="host") == ["web/x.org", "web/y.net", "web/none", "web/z"]
+    assert groups(column="meta.k") == ["web/v", "web/none", "web/none", "web/w"]
+    with pytest.raises(ValueError, match=r"mixture\.split\.web\.column: the documents have no 'x'"):
+        groups(column="x")
+    with pytest.raises(ValueError, match="edges"):
+        Split(column="x", edges=(2.0, 1.0))
+    with pytest.raises(ValueError, match="repeat: 2 numbers for 3 groups"):
+        Split(column="x", edges=(1.0, 2.0), repeat=(1.0, 2.0))
+
+
+def test_a_split_sources_weight_is_divided_by_size_or_by_repeat():
+    ids, lengths = SOURCES["web"]
+    halves = {"web/0": slice(0, 2000), "web/1": slice(2000, 4000)}
+    found = {
+        name: bucket_histogram(ids[half], lengths[half], SEED) for name, half in halves.items()
+    }
+    found["books"] = histograms()["books"]
+    split = {"web": Split(column="quality.score", edges=(0.5,))}
+    plans = plan_mixture(found, mixture(40_000, split=split))
+    sizes = {name: found[name].sum() for name in halves}
+    assert plans["web/0"].wanted == round(30_000 * sizes["web/0"] / sum(sizes.values()))
+    split = {"web": Split(column="quality.score", edges=(0.5,), repeat=(1.0, 3.0))}
+    plans = plan_mixture(found, mixture(40_000, split=split))
+    ratio = plans["web/1"].epochs / plans["web/0"].epochs
+    assert ratio == pytest.approx(3, rel=1e-3)
+    assert plans["web/0"].wanted + plans["web/1"].wanted == 30_000
+
+
+def test_held_out_documents_come_by_clusters_and_of_the_stated_size():
+    ids, lengths = SOURCES["web"]
+    clusters = pa.array([f"c{i // 5}" for i in range(len(ids))])
+    bucket = validation_buckets(clusters, SEED)
+    histogram = np.zeros(BUCKETS, np.int64)
+    np.add.at(histogram, bucket, lengths)
+    limit = validation_limit("web", histogram, 20_000)
+    held = bucket < limit
+    assert abs(lengths[held].sum() - 20_000) < 1000
+    by_cluster = held.reshape(-1, 5)
+    assert (by_cluster.all(1) == by_cluster.any(1)).all() and 0 < held.sum() < len(ids)
+    with pytest.raises(ValueError, match="more than half of web"):
+        validation_limit("web", histogram, int(lengths.sum()))
+    assert validation_limit("web", histogram, 1) > 0

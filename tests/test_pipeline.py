@@ -370,3 +370,33 @@ def test_a_parquet_table_of_signals_is_readable_with_plain_pyarrow(finished):
     path = list_files(f"{finished}/documents/web")[0]
     table = pq.read_table(path)
     assert isinstance(table, pa.Table) and "gopher.n_words" in table.column_names
+
+
+def test_a_mixture_by_language_with_documents_held_out(tmp_path):
+    """Groups of one source by a column, a validation split by duplicate cluster, and the table."""
+    rows = [
+        {"id": f"d{i:03d}", "text": prose(i) + f" page {i}", "kind": "good" if i % 3 else "fair"}
+        for i in range(60)
+    ]
+    write_jsonl(tmp_path / "in.jsonl", rows)
+    split = {"web": {"column": "meta.kind"}}
+    mixture = {"tokens": 6000, "weights": {"web/good": 0.9, "web/fair": 0.1}, "split": split}
+    mixture |= {"validation_tokens": 1500, "sequence_length": 256, "max_epochs": 1.0}
+    more = {"tokenizer": {"vocab_size": 512}, "mixture": mixture, "dedup": {}}
+    with connect("off") as loop:
+        paths = [str(tmp_path / "in.jsonl")]
+        manifest = run(tmp_path, tmp_path / "out", loop, paths=paths, **more)
+    table = manifest["mixture"]
+    assert list(table) == ["web/good", "web/fair"]
+    assert table["web/good"]["weight"] == 0.9 and table["web/fair"]["documents"] > 0
+    packed = sorted((tmp_path / "out/packed").rglob("*.documents.parquet"))
+    held, trained = (
+        {row["id"] for path in packed if ("validation" in str(path)) == wanted
+         for row in pq.read_table(path).to_pylist()}
+        for wanted in (True, False)
+    )  # fmt: skip
+    assert held and trained and not held & trained
+    kinds = {row["id"]: row["kind"] for row in rows}
+    assert sum(kinds[i] == "good" for i in trained) == table["web/good"]["documents"]
+    left = sum(table[group]["available_documents"] for group in table)
+    assert left == 60 - len(held)
