@@ -150,15 +150,13 @@ def plan_mixture(histograms: Mapping[str, np.ndarray], config: Mixture) -> dict[
     if config.scheme == "weights":
         weights = _group_weights(available, config)
         wanted = _by_weight(weights, most, available, config)
+    elif config.scheme == "temperature":
+        sizes = {name: n ** (1 / config.temperature) for name, n in available.items() if n}
+        weights = {name: size / sum(sizes.values()) for name, size in sizes.items()}
+        wanted = _by_weight(weights, most, available, config)
     else:
-        available = {name: n for name, n in available.items() if n}
-        wanted = _unimax(most, available, config) if config.scheme == "unimax" else None
-        if wanted is None:
-            sizes = {name: n ** (1 / config.temperature) for name, n in available.items()}
-            weights = {name: size / sum(sizes.values()) for name, size in sizes.items()}
-            wanted = _by_weight(weights, most, available, config)
-        else:
-            weights = {name: n / config.tokens for name, n in wanted.items()}
+        wanted = _unimax(most, {name: n for name, n in available.items() if n}, config)
+        weights = {name: n / config.tokens for name, n in wanted.items()}
     return {
         name: _plan_group(name, weights[name], histograms[name], round(n))
         for name, n in wanted.items()
