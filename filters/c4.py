@@ -8,7 +8,7 @@ mark: see configs/presets/c4.toml. C4's list of bad words is the step `keywords`
 spans of three sentences that were seen before is deduplication.
 
 A document that is marked keeps its whole text, so that removed/ shows what came in; the others lose
-the lines. A changed option therefore needs the texts again. Speed on web pages, one core: 60 MB/s,
+the lines. A changed option therefore needs the texts again. Speed on web pages, one core: 55 MB/s,
 of which the split of the shortened texts is half; the step after it finds that done.
 """
 
