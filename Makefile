@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-slow check peers real clean
+.PHONY: setup demo test test-slow fuzz check peers real clean
 
 setup: $(READY)
 
@@ -25,6 +25,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# Every reader and extractor on damaged input, a minute or less each.
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --cases 3000
 
 check: $(READY)
 	$(BIN)/ruff check .

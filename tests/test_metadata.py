@@ -1,5 +1,7 @@
 """pipeline/extract/metadata.py: what pages say of themselves, and hostile ones."""
 
+# ruff: noqa: E501 - a page is a line
+
 import re
 
 import pytest

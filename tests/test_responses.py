@@ -24,7 +24,7 @@ def http(body: bytes, headers: str = "Content-Type: text/html; charset=utf-8\r\n
 
 
 def one(block: bytes, limit: int = 1 << 20) -> list[Document | Fault]:
-    return list(read_page("0", block, limit, Extract()))
+    return list(read_page("0", block, limit, Extract(engine="resiliparse")))
 
 
 def kinds(items):

@@ -1,12 +1,14 @@
 """pipeline/sources/warc.py on archives made here, whole, split and damaged."""
 
 import gzip
+import hashlib
 from collections.abc import Callable
 
 import lz4.frame
 import pytest
 import zstandard
 
+from pipeline.extract.html import Extract
 from pipeline.schema import Document, Fault
 from pipeline.sources.warc import Warc, read_warc, split_warc
 
@@ -16,6 +18,7 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {
     "lz4": lambda data: lz4.frame.compress(data, content_checksum=True),
 }
 MAGIC = {"gzip": b"\x1f\x8b\x08", "zstd": b"\x28\xb5\x2f\xfd", "lz4": b"\x04\x22\x4d\x18"}
+RESILIPARSE = Extract(engine="resiliparse")  # whose texts these tests know
 TEXT = "A paragraph of words that is long enough to be the main content of this page. "
 
 
@@ -56,8 +59,9 @@ def write(path, parts, codec: str | None = "gzip") -> str:
 
 
 def read(path, config=None, split_bytes=1 << 60):
+    config = config or Warc(extract=RESILIPARSE)
     ranges = split_warc(path, split_bytes)
-    items = [x for start, end in ranges for x in read_warc(path, start, end, config or Warc())]
+    items = [x for start, end in ranges for x in read_warc(path, start, end, config)]
     return items, ranges
 
 
@@ -246,7 +250,7 @@ def test_wet(tmp_path):
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_bounds(tmp_path, codec):
-    config = Warc(max_document_bytes=100_000)
+    config = Warc(max_document_bytes=100_000, extract=RESILIPARSE)
     bomb = http(gzip.compress(bytes(10_000_000)), "Content-Encoding: gzip\r\n")
     huge = record(http(b"<p>" + b"word " * 100_000))
     undeclared = record(http(BODY)) + bytes(5_000_000)
@@ -309,6 +313,8 @@ def test_revisits_are_on_record(tmp_path):
         "refers_to": "http://a.example/old",
         "refers_to_date": "2023-01-01T00:00:00Z",
     }
+    [bare] = one(tmp_path, record(b"", "revisit", content_type="text/plain"))
+    assert bare.rule == "revisit"
     [with_payload] = one(tmp_path, record(http(BODY), "revisit"))
     assert with_payload.rule is None and with_payload.text.startswith(TEXT.strip())
 
@@ -400,3 +406,24 @@ def test_an_arc_and_its_warc_twin_give_the_same_pages(shared_data):
         notes = [x.error for x in items if isinstance(x, Fault)]
         assert notes == ["wrong_charset"] * 4
     assert len(pages["arc"]) == 261 and pages["arc"] == pages["warc"]
+
+
+@pytest.mark.slow
+def test_a_large_warc_by_many_ranges_is_the_same_as_by_one(shared_data, tmp_path):
+    """300 MB of real pages: the locators, texts and metadata, by a digest of each part's items."""
+    pages = b"".join(p.read_bytes() for p in sorted(shared_data.glob("web/pages-*.warc.gz")))
+    path = tmp_path / "big.warc.gz"
+    path.write_bytes(pages * (300_000_000 // len(pages)))
+
+    def digest(ranges) -> tuple[str, int]:
+        sha, n = hashlib.sha256(), 0
+        for start, end in ranges:
+            for item in read_warc(str(path), start, end, Warc()):
+                sha.update(repr(item).encode())
+                n += 1
+        return sha.hexdigest(), n
+
+    one = digest(split_warc(str(path), 1 << 60))
+    ranges = split_warc(str(path), 7_000_000)
+    assert len(ranges) > 35 and one[1] > 11_000
+    assert digest(ranges) == one

@@ -53,7 +53,7 @@ def _is_binary(body: bytes) -> bool:
 
 
 def _dechunk(body: bytes, limit: int) -> tuple[bytes, str]:
-    chunks = []
+    chunks: list[bytes] = []
     at = 0
     while match := _CHUNK.match(body, at):
         length = int(match[1], 16)
@@ -77,7 +77,7 @@ def _inflate(
     size = 0
     for at in range(0, len(body), _PIECE):
         try:
-            out.append(decompress(body[at : at + _PIECE]))
+            out.append(decompress(bytes(body[at : at + _PIECE])))
         except _ERRORS as error:
             return b"".join(out), str(error), at
         size += len(out[-1])

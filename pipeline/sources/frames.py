@@ -68,8 +68,10 @@ CODECS = (
         lambda data, n, dictionary: lz4.frame.LZ4FrameDecompressor().decompress(data, n),
     ),
 )
-_DAMAGE = (isal_zlib.error, zstandard.ZstdError, RuntimeError, EOFError, ValueError)
-# RuntimeError: lz4's
+_DAMAGE: tuple[type[Exception], ...] = (
+    *(isal_zlib.error, zstandard.ZstdError, EOFError, ValueError),
+    RuntimeError,  # lz4's
+)
 
 
 class Packing(NamedTuple):
@@ -144,8 +146,8 @@ class Blocks:
         self._start, self._block = 0, b""
 
     def read(self, at: int, n: int) -> bytes:
-        """1 to n bytes; none at the end."""
-        if not self._start <= at < self._start + len(self._block):
+        """1 to n bytes, and a magic as a whole; none at the end."""
+        if not self._start <= at <= self._start + len(self._block) - min(n, 8):
             self._file.seek(at)
             self._start, self._block = at, self._file.read(_BLOCK)
         place = at - self._start

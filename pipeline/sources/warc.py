@@ -247,16 +247,17 @@ def _read_kind(
     elif kind == "resource":
         if url and url.lower().startswith(_PAGES):  # the others are the crawler's own files
             yield from read_payload(locator, _of_resource(headers), body, limit, config.extract)
+    elif kind == "revisit" and not split_http(body)[2].strip():
+        meta = {key: headers[name][:1000] for key, name in _REFERS if name in headers}
+        yield Document(locator, "", meta=meta, rule="revisit")
     elif headers.get("content-type", "").lower().startswith("application/http"):
-        if kind == "revisit" and not split_http(body)[2].strip():
-            names = (("refers_to", "warc-refers-to-target-uri"),)
-            names += (("refers_to_date", "warc-refers-to-date"),)
-            meta = {key: headers[name][:1000] for key, name in names if name in headers}
-            yield Document(locator, "", meta=meta, rule="revisit")
-        else:
-            yield from read_page(locator, body, limit, config.extract)
+        yield from read_page(locator, body, limit, config.extract)
 
 
+_REFERS = (
+    ("refers_to", "warc-refers-to-target-uri"),
+    ("refers_to_date", "warc-refers-to-date"),
+)
 _PAGES = ("http://", "https://", "ftp://", "file://")
 
 
