@@ -1,7 +1,7 @@
 """Words and punctuation: one token, as `spans.split` finds them.
 
 They replace spaCy's English tokenizer (.5 MB/s) by rules on Unicode classes; sentences likewise.
-On half of the real web pages the number of tokens is within .5% of spaCy's: `benchmarks/filters.py`.
+On half of the web pages the number of tokens is within .5% of spaCy's: `benchmarks/filters.py`.
 """
 
 import numpy as np
