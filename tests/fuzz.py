@@ -14,6 +14,7 @@ add a format is to add its seeds to SEEDS.
 import argparse
 import bz2
 import gzip
+import importlib.util
 import io
 import json
 import random
@@ -247,9 +248,13 @@ def html(engine: str) -> Callable[[bytes], object]:
     return lambda data: html_to_text(data.decode("utf-8", "replace"), Extract(engine=engine))
 
 
+ENGINES = ["corpusmill", "resiliparse"]
+if importlib.util.find_spec("trafilatura"):
+    ENGINES.append("trafilatura")
+
 # Each may refuse its input by a ValueError.
 EXTRACTORS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
-    **{f"html-{e}": (HTML, html(e)) for e in ("resiliparse", "trafilatura", "corpusmill")},
+    **{f"html-{engine}": (HTML, html(engine)) for engine in ENGINES},
     "encoding": (HTML, lambda data: decode_html(data, None).text.encode()),
     "metadata": (HTML, page_metadata),
     "latex": (TEX, lambda data: latex_to_text({"a.tex": data.decode("latin-1")}, 1 << 20)),

@@ -13,7 +13,7 @@ frame at the start of a file holds the dictionary of all others.
 import io
 import re
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import lz4.frame
 import zstandard
@@ -69,7 +69,8 @@ CODECS = (
     ),
 )
 _DAMAGE: tuple[type[Exception], ...] = (
-    *(isal_zlib.error, zstandard.ZstdError, EOFError, ValueError),
+    cast(type[Exception], isal_zlib.IsalError),  # its stub calls it an instance
+    *(zstandard.ZstdError, EOFError, ValueError),
     RuntimeError,  # lz4's
 )
 
