@@ -342,7 +342,7 @@ def code_version(*rooms: str) -> str:
 @functools.cache
 def library_versions() -> dict[str, str]:
     names = (
-        "fasttext fastwarc idna kenlm numba numpy presidio-analyzer pyarrow resiliparse "
+        "chardet fasttext fastwarc idna kenlm numba numpy presidio-analyzer pyarrow resiliparse "
         "sentencepiece tldextract"
     )
     return versions(*names.split())
