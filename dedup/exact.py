@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from filters.kernels import hash_strings, mix, normalized_words, text_buffers
+from filters.kernels import hash_strings, mix, text_buffers
+from filters.words import normalized_words
 from pipeline.schema import FATE
 
 RULE = "exact_duplicate"

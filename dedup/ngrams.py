@@ -26,7 +26,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from filters.kernels import mix, normalized_words, text_buffers
+from filters.kernels import mix, text_buffers
+from filters.words import normalized_words
 from pipeline.schema import FATE
 
 RULE = "repeated_ngrams"

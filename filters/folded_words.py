@@ -1,6 +1,6 @@
 """Words as test sets are looked for: runs of letters and digits, whatever the form they come in.
 
-Beyond `kernels.normalized_words` (case, punctuation, line breaks): compatibility forms, accents and
+Beyond `words.normalized_words` (case, punctuation, line breaks): compatibility forms, accents and
 vowel points are folded (NFKD, case-folded, without non-spacing marks), so that `ﬁ` is fi, `Ａ` is
 a, and composed and decomposed letters agree; zero-width characters, soft hyphens and direction
 marks are skipped; a word cut by a hyphen at a line's end is one word where that is a word of the
@@ -114,7 +114,7 @@ def _extended(h: np.uint64, code: int, folds: np.ndarray, more: np.ndarray) -> n
 @njit(cache=True, nogil=True)
 def _folded_words(data, offsets, ignore_numbers, vocabulary, does, folds, more):
     n_docs = len(offsets) - 1
-    # As in kernels.normalized_words: two bytes hold at most one word.
+    # As in words.split_words: two bytes hold at most one word.
     most = (offsets[n_docs] - offsets[0]) // 2 + n_docs
     hashes = np.empty(most, np.uint64)
     starts = np.empty(most, np.int32)

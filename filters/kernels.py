@@ -1,13 +1,9 @@
-"""Numba kernels over the (data, offsets) of an Arrow string array: UTF-8, hashes, words.
-
-`normalized_words` is how texts are compared (shingles, n-grams): letters, digits and marks only,
-lower-cased, so that texts which differ in case, punctuation or line breaks have the same words.
-Composed and decomposed forms of a letter are not folded. Scripts without spaces are cut into
-characters: crude, but with no dictionary, no model and the same result everywhere.
+"""Numba kernels over the (data, offsets) of an Arrow string array: UTF-8, characters, hashes
+(words: `words.py`).
 
 Classes come from Python's `unicodedata`: characters newer than the interpreter's Unicode may be cut
 differently by another Python. Invalid UTF-8 is read as U+FFFD, a byte at a time, and never past a
-document's end. Speed on English books, one core: words 220 MB/s, hashes of whole texts 20 GB/s.
+document's end. Hashes of whole texts: 20 GB/s on one core.
 """
 
 import functools
@@ -77,13 +73,6 @@ def hash_strings(array: pa.Array | pa.ChunkedArray, seed: np.uint64) -> np.ndarr
     return _hash_all(*text_buffers(array), np.uint64(seed))
 
 
-def normalized_words(data: np.ndarray, offsets: np.ndarray) -> Words:
-    """Maximal runs of letters, digits and marks (Unicode L, N, M), each character lower-cased where
-    that gives one character; everything else separates. Each Han, kana, Thai, Lao, Khmer or Myanmar
-    letter is, with the marks after it, a word of its own."""
-    return Words(*_normalized_words(data, offsets, *character_tables()))
-
-
 @functools.cache
 def character_tables() -> tuple[np.ndarray, np.ndarray]:
     """(class uint8 of each code point, lower case uint32 of those under 0x20000): 1.6 MB, .05 s."""
@@ -111,8 +100,8 @@ def _rotl(x: np.uint64, r: int) -> np.uint64:
     return (x << np.uint64(r)) | (x >> np.uint64(64 - r))
 
 
-@njit(cache=True, nogil=True)
-def _read(data: np.ndarray, start: np.uint64, n: int) -> np.uint64:
+@njit(cache=True, nogil=True, inline="always")
+def read_bytes(data: np.ndarray, start: np.uint64, n: int) -> np.uint64:
     """n bytes as a little-endian integer. Unsigned indices, or numba's check for negative ones
     would keep LLVM from making this one load."""
     word = np.uint64(0)
@@ -140,10 +129,10 @@ def _stripes(data: np.ndarray, start: int, n_stripes: int, seed: np.uint64) -> n
     a, b, c, d = seed + _P1 + _P2, seed + _P2, seed, seed - _P1
     at = np.uint64(start)
     for _ in range(n_stripes):
-        a = _round(a, _read(data, at, 8))
-        b = _round(b, _read(data, at + np.uint64(8), 8))
-        c = _round(c, _read(data, at + np.uint64(16), 8))
-        d = _round(d, _read(data, at + np.uint64(24), 8))
+        a = _round(a, read_bytes(data, at, 8))
+        b = _round(b, read_bytes(data, at + np.uint64(8), 8))
+        c = _round(c, read_bytes(data, at + np.uint64(16), 8))
+        d = _round(d, read_bytes(data, at + np.uint64(24), 8))
         at += np.uint64(32)
     h = _rotl(a, 1) + _rotl(b, 7) + _rotl(c, 12) + _rotl(d, 18)
     for lane in (a, b, c, d):
@@ -159,10 +148,10 @@ def hash_bytes(data: np.ndarray, start: int, end: int, seed: np.uint64) -> np.ui
     h += np.uint64(end - start)
     at = start + 32 * n_stripes
     while at + 8 <= end:
-        h = _rotl(h ^ _round(np.uint64(0), _read(data, np.uint64(at), 8)), 27) * _P1 + _P4
+        h = _rotl(h ^ _round(np.uint64(0), read_bytes(data, np.uint64(at), 8)), 27) * _P1 + _P4
         at += 8
     if at + 4 <= end:
-        h = _rotl(h ^ (_read(data, np.uint64(at), 4) * _P1), 23) * _P2 + _P3
+        h = _rotl(h ^ (read_bytes(data, np.uint64(at), 4) * _P1), 23) * _P2 + _P3
         at += 4
     while at < end:
         h = _rotl(h ^ (np.uint64(data[at]) * _P5), 11) * _P1
@@ -249,44 +238,3 @@ def decode(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
     if code > 0x10FFFF:
         return 0xFFFD, 1
     return code, n
-
-
-@njit(cache=True, nogil=True)
-def _normalized_words(
-    data: np.ndarray, offsets: np.ndarray, classes: np.ndarray, lower: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    n_docs = len(offsets) - 1
-    # A word of one byte needs a separator and one that needs none has three bytes, so two bytes
-    # hold at most one word. Only the pages that are written to become memory.
-    most = (offsets[n_docs] - offsets[0]) // 2 + n_docs
-    hashes = np.empty(most, np.uint64)
-    starts = np.empty(most, np.int32)
-    ends = np.empty(most, np.int32)
-    word_offsets = np.zeros(n_docs + 1, np.int64)
-    n = 0
-    for d in range(n_docs):
-        first, end = offsets[d], offsets[d + 1]
-        at = first
-        kind = OTHER  # of the open word: OTHER where there is none
-        h = _P5
-        while at < end:
-            code, width = decode(data, at, end)
-            here = classes[code]
-            joins = here == MARK or (kind < IDEOGRAPH and here < IDEOGRAPH)
-            if kind != OTHER and not (here >= LETTER and joins):
-                hashes[n], ends[n] = mix(h), at - first
-                n += 1
-                kind = OTHER
-            if here >= LETTER:
-                if kind == OTHER:
-                    starts[n] = at - first
-                    h = _P5
-                    kind = here
-                folded = lower[code] if code < 0x20000 else code
-                h = _rotl(h ^ np.uint64(folded), 29) * _P1
-            at += width
-        if kind != OTHER:
-            hashes[n], ends[n] = mix(h), end - first
-            n += 1
-        word_offsets[d + 1] = n
-    return hashes[:n], starts[:n], ends[:n], word_offsets

@@ -1,4 +1,4 @@
-"""The kernels against plain Python: XXH64, UTF-8, words."""
+"""The kernels against plain Python: XXH64, UTF-8, characters."""
 
 import itertools
 import unicodedata
@@ -16,18 +16,12 @@ from filters.kernels import (
     character_tables,
     decode,
     hash_strings,
-    normalized_words,
     slot_of,
     table_size,
     text_buffers,
 )
 
 patient = settings(deadline=None)  # the first example compiles
-
-CASES = "ab AB\t\n\r\0.,'’-_#…•19éÉßİΣςก็ำຂကក日本々カﾞー゙〇अ्\u0301\u200b\u2028😀𝐀𠀀"
-texts = st.text(
-    st.one_of(st.sampled_from(CASES), st.characters(exclude_categories=["Cs"])), max_size=40
-)
 
 SINGLE = (
     "CJK UNIFIED", "CJK COMPATIBILITY", "HIRAGANA", "KATAKANA", "HENTAIGANA", "BOPOMOFO",
@@ -41,27 +35,6 @@ def is_single(char: str) -> bool:
     name = unicodedata.name(char, "")
     single = name.startswith(SINGLE + UNSPACED_SCRIPTS)
     return single and (unicodedata.category(char)[0] == "L" or char == "〇")
-
-
-def slow_words(text: str) -> list[tuple[str, int, int]]:
-    """(lower-cased word, start, end in bytes)."""
-    words: list[tuple[str, int, int]] = []
-    open_word: str | None = None  # "run" or "single"
-    at = 0
-    for char in text:
-        end = at + len(char.encode())
-        category = unicodedata.category(char)[0]
-        lower = char.lower() if len(char.lower()) == 1 else char
-        single = is_single(char)
-        if category not in "LNM":
-            open_word = None
-        elif open_word and (category == "M" or (open_word == "run" and not single)):
-            words[-1] = (words[-1][0] + lower, words[-1][1], end)
-        else:
-            words.append((lower, at, end))
-            open_word = "single" if single else "run"
-        at = end
-    return words
 
 
 def slow_xxh64(data: bytes, seed: int) -> int:
@@ -104,18 +77,6 @@ def slow_xxh64(data: bytes, seed: int) -> int:
     return h ^ h >> 32
 
 
-def words_of(values: list[str | None] | pa.Array) -> list[list[tuple[int, int, int]]]:
-    array = values if isinstance(values, pa.Array) else pa.array(values, pa.string())
-    words = normalized_words(*text_buffers(array))
-    rows = list(zip(words.word_hash, words.word_start, words.word_end, strict=True))
-    ends = words.word_offsets
-    return [rows[ends[d] : ends[d + 1]] for d in range(len(array))]
-
-
-def strings_of(text: str) -> list[str]:
-    return [text.encode()[start:end].decode() for _, start, end in words_of([text])[0]]
-
-
 # XXH64 test vectors: "" and "a", "abc" with seed 0, as xxhsum prints them.
 @pytest.mark.parametrize(
     ("text", "value"),
@@ -138,79 +99,11 @@ def test_hash_of_a_null_is_that_of_an_empty_text() -> None:
     assert null == empty != other
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", []),
-        ("Hello, WORLD\r\n don't", ["Hello", "WORLD", "don", "t"]),
-        ("3.14 foo_bar", ["3", "14", "foo", "bar"]),
-        ("日本語ab カﾞ", ["日", "本", "語", "ab", "カ", "ﾞ"]),
-        ("ก็ขcd", ["ก็", "ข", "cd"]),
-        ("e\u0301a\0b", ["e\u0301a", "b"]),
-        ("हिन्दी में", ["हिन्दी", "में"]),
-    ],
-)
-def test_words(text: str, words: list[str]) -> None:
-    assert strings_of(text) == words
-
-
-def test_words_are_compared_without_case() -> None:
-    first, second, third = words_of(["Das STRASSE Éa", "das strasse éA", "das straße éa"])
-    assert [w[0] for w in first] == [w[0] for w in second]
-    assert [a[0] == b[0] for a, b in zip(first, third, strict=True)] == [True, False, True]
-
-
-def test_word_hashes_stay_the_same() -> None:
-    """They decide which document is kept: another value is another corpus."""
-    assert [w[0] for w in words_of(["the 日"])[0]] == [6486702845803085982, 16568892272126082070]
-
-
-@patient
-@given(st.lists(st.one_of(st.none(), texts), max_size=5))
-def test_words_against_plain_python(values: list[str | None]) -> None:
-    hash_of: dict[str, int] = {}
-    for text, found in zip(values, words_of(values), strict=True):
-        expected = slow_words(text or "")
-        assert [(start, end) for _, start, end in found] == [(s, e) for _, s, e in expected]
-        for (word, _, _), (value, _, _) in zip(expected, found, strict=True):
-            assert hash_of.setdefault(word, value) == value
-    assert len(set(hash_of.values())) == len(hash_of)
-
-
-@patient
-@given(st.lists(st.one_of(st.none(), texts), min_size=1, max_size=6), st.integers(0, 6))
-def test_any_split_gives_the_same_words(values: list[str | None], cut: int) -> None:
-    array = pa.array(values, pa.string())
-    assert words_of(array) == words_of(array[:cut]) + words_of(array[cut:])
-
-
 @patient
 @given(st.characters(exclude_categories=["Cs"]))
 def test_decode(char: str) -> None:
     data = np.frombuffer(char.encode(), np.uint8)
     assert decode(data, 0, len(data)) == (ord(char), len(data))
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (b"ab\xffcd", [(0, 2), (3, 5)]),
-        (b"ab\xe2\x82", [(0, 2)]),  # cut short: the next document's bytes are not read
-        (b"\x80a\xc0\xafb", [(1, 2), (4, 5)]),
-        (b"a\xed\xa0\x80b", [(0, 1), (4, 5)]),  # a lone surrogate
-        (b"a\xf4\x90\x80\x80b", [(0, 1), (5, 6)]),  # beyond U+10FFFF
-    ],
-)
-def test_invalid_utf8_separates(data: bytes, words: list[tuple[int, int]]) -> None:
-    first, second = words_of(pa.array([data, b"\xac"], pa.binary()))
-    assert [(start, end) for _, start, end in first] == words
-    assert second == []
-
-
-def test_a_long_line() -> None:
-    words = normalized_words(*text_buffers(pa.array(["Ab " * 3_500_000])))
-    assert len(words.word_hash) == 3_500_000 and len(set(words.word_hash[:1000])) == 1
-    assert words.word_end[-1] == 3 * 3_500_000 - 1
 
 
 def test_classes_of_scripts_without_spaces() -> None:
@@ -244,7 +137,7 @@ def test_the_bytes_under_a_null_are_not_read() -> None:
     validity = pa.array([True, False]).buffers()[1]
     array = pa.Array.from_buffers(pa.string(), 2, [validity, *buffers[1:]])
     assert array.to_pylist() == ["ab", None]
-    assert [len(words) for words in words_of(array)] == [1, 0]
+    assert text_buffers(array)[1].tolist() == [0, 2, 2]
 
 
 @patient
