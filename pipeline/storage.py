@@ -326,9 +326,9 @@ def _folder_identity(path: str, known: dict[str, list]) -> str:
 
 @functools.cache
 def code_version(*rooms: str) -> str:
-    """Digest of the code of these rooms or files and of the versions of the libraries, so that a
-    change of either is a new part. Comments and formatting do not count: the syntax trees are
-    compared."""
+    """Digest of the code of these rooms or files, of the data beside it (*.txt: a fitted model) and
+    of the versions of the libraries, so that a change of any is a new part. Comments and formatting
+    do not count: the syntax trees are compared."""
     here = Path(__file__).resolve().parent.parent
     trees = []
     for room in rooms:
@@ -336,6 +336,8 @@ def code_version(*rooms: str) -> str:
             sorted((here / room).rglob("*.py")) if (here / room).is_dir() else [here / room]
         ):
             trees.append([str(file.relative_to(here)), ast.dump(ast.parse(file.read_text()))])
+        for file in sorted((here / room).rglob("*.txt")):
+            trees.append([str(file.relative_to(here)), file.read_text()])
     return digest([trees, library_versions()])
 
 
@@ -343,7 +345,7 @@ def code_version(*rooms: str) -> str:
 def library_versions() -> dict[str, str]:
     names = (
         "chardet fasttext fastwarc idna kenlm numba numpy presidio-analyzer pyarrow resiliparse "
-        "sentencepiece tldextract"
+        "sentencepiece tldextract trafilatura"
     )
     return versions(*names.split())
 

@@ -223,7 +223,7 @@ def test_hidden_text_counts_where_nothing_else_does():
         assert extract(body.format(MET, hidden, CHAIR), "Bridge") == MET
     copy = f"<noscript><div class='post'><p>{MET}</p><p>{CHAIR}</p></div></noscript>"
     assert extract(copy, "Bridge") == f"{MET}\n\n{CHAIR}"
-    assert extract(f"<p>{MET}</p>{copy}", "Bridge") == MET
+    assert extract(f"<p>{MET}</p><p>{CHAIR}</p>{copy}", "Bridge") == f"{MET}\n\n{CHAIR}"
 
 
 def test_many_blocks_are_described_in_parts(monkeypatch):

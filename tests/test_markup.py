@@ -51,6 +51,7 @@ def purposes(html: str) -> set[str]:
         ("a<!-- b > -->c<!--->d<!-- e --!>f<!x>g<?y?>h</3>i", ["acdfghi"]),
         ("a < b <3 &amp;c", ["a < b <3 &c"]),
         ("<select><option>a</select><svg><text>b</svg><template>c</template>d", ["d"]),
+        ("<svg><title/><style/><path d='x'/></svg>a<svg/>b", ["a b"]),
         ("<video>no video</video>a<ruby>漢<rp>(</rp><rt>かん</rt></ruby>", ["a漢"]),
         ("<p>a <a title='>' href=\"x>y\" b=c>d</a>", ["a d"]),
         ("<p a='b", []),

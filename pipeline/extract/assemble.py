@@ -60,7 +60,7 @@ def assemble(markup: Markup, keep: np.ndarray) -> str:
 
 
 @nb.njit(cache=True, nogil=True)
-def _layout(blocks, elements):  # type: ignore[no-untyped-def]
+def _layout(blocks, elements):
     n, m = len(blocks), len(elements)
     item, depth = np.full(m, -1, np.int32), np.zeros(m, np.int32)
     number, n_items = np.zeros(m, np.int32), np.zeros(m, np.int32)

@@ -84,7 +84,7 @@ class Pass(NamedTuple):
 
 
 @nb.njit(cache=True, nogil=True)
-def read_text(html, i, m, s):  # type: ignore[no-untyped-def]
+def read_text(html, i, m, s):
     """The text from i to the next '<'."""
     n = len(html)
     if s.drop:
@@ -128,7 +128,7 @@ def read_text(html, i, m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _due(at, m, s):  # type: ignore[no-untyped-def]
+def _due(at, m, s):
     """What has to stand before the next character: a new block, line breaks, a space."""
     top = s.top
     if s.open and s.newlines >= 2 and not s.pre:
@@ -155,7 +155,7 @@ def _due(at, m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _written(n_bytes, m, s):  # type: ignore[no-untyped-def]
+def _written(n_bytes, m, s):
     b = s.n_blocks
     s.out += n_bytes
     if s.links:
@@ -165,7 +165,7 @@ def _written(n_bytes, m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def write(byte, at, m, s):  # type: ignore[no-untyped-def]
+def write(byte, at, m, s):
     """One byte of text."""
     if not s.drop:
         _due(at, m, s)
@@ -174,7 +174,7 @@ def write(byte, at, m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def end_block(m, s):  # type: ignore[no-untyped-def]
+def end_block(m, s):
     """The end of a block."""
     if s.open:
         m.blocks[s.n_blocks].end = s.out
@@ -184,14 +184,14 @@ def end_block(m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def line_break(m, s):  # type: ignore[no-untyped-def]
+def line_break(m, s):
     """<br>: two of them end a block, except in <pre>."""
     if not s.drop and s.open:
         s.newlines += 1
 
 
 @nb.njit(cache=True, nogil=True)
-def _white(at, byte, m, s):  # type: ignore[no-untyped-def]
+def _white(at, byte, m, s):
     """White space: itself in <pre>, else one space before the next character of the block."""
     if not s.pre:
         s.space = 1
@@ -202,7 +202,7 @@ def _white(at, byte, m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _reference(html, i, m, s):  # type: ignore[no-untyped-def]
+def _reference(html, i, m, s):
     """The character reference at html[i] == '&'; returns where the text goes on."""
     n = len(html)
     j = i + 1
@@ -234,7 +234,7 @@ def _reference(html, i, m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _numeric(html, i, m, s):  # type: ignore[no-untyped-def]
+def _numeric(html, i, m, s):
     n = len(html)
     j = i + 2
     base = 10
@@ -255,13 +255,13 @@ def _numeric(html, i, m, s):  # type: ignore[no-untyped-def]
     if value == 0:
         value = 0xFFFD
     if 0x80 <= value < 0xA0:
-        value = WINDOWS_1252[value - 0x80]
+        value = int(WINDOWS_1252[value - 0x80])
     _write_code(value, i, m, s)
     return j + 1 if j < n and html[j] == 59 else j
 
 
 @nb.njit(cache=True, nogil=True)
-def _write_code(value, at, m, s):  # type: ignore[no-untyped-def]
+def _write_code(value, at, m, s):
     """A code point, as UTF-8."""
     if value <= 32 or value == 0xA0 or value == 0x85 or value == 0x2028 or value == 0x2029:
         _white(at, value if value == 9 or value == 10 else 32, m, s)

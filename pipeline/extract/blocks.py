@@ -69,7 +69,7 @@ def describe(markup: Markup, title: bytes, description: bytes) -> np.ndarray:
 
 
 @nb.njit(cache=True, nogil=True)
-def _describe(text, blocks, elements, title, description):  # type: ignore[no-untyped-def]
+def _describe(text, blocks, elements, title, description):
     x = np.zeros((len(blocks), N_FEATURES), np.float32)
     prose = np.zeros(len(blocks), np.float64)  # bytes of text in sentences, 0 of other blocks
     titles, n_titles = _vocabulary(title)
@@ -104,7 +104,7 @@ def _describe(text, blocks, elements, title, description):  # type: ignore[no-un
 
 
 @nb.njit(cache=True, nogil=True)
-def _count(text, start, end, titles, descriptions, row):  # type: ignore[no-untyped-def]
+def _count(text, start, end, titles, descriptions, row):
     """Counts words and punctuation of a block; returns a hash of its words."""
     whole = _U(FNV_OFFSET)
     i = start
@@ -142,7 +142,7 @@ def _count(text, start, end, titles, descriptions, row):  # type: ignore[no-unty
 
 
 @nb.njit(cache=True, nogil=True)
-def _ends_sentence(text, start, end):  # type: ignore[no-untyped-def]
+def _ends_sentence(text, start, end):
     """Whether the last character, or the one before a closing quote or bracket, ends a sentence."""
     k = end - 1
     if end - start > 4:
@@ -163,7 +163,7 @@ def _ends_sentence(text, start, end):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _starts_word(text, i):  # type: ignore[no-untyped-def]
+def _starts_word(text, i):
     """Letters, digits and all beyond Latin-1, but for U+2000 to U+2FFF, U+3000 to U+303F and the
     full-width forms, most of which are punctuation."""
     c = text[i]
@@ -173,7 +173,7 @@ def _starts_word(text, i):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _word_at(text, i, end):  # type: ignore[no-untyped-def]
+def _word_at(text, i, end):
     """(hash of the word at i, its end)."""
     h = _U(FNV_OFFSET)
     while i < end and (_starts_word(text, i) or 0x80 <= text[i] < 0xC0):
@@ -184,7 +184,7 @@ def _word_at(text, i, end):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _slot(keys, key):  # type: ignore[no-untyped-def]
+def _slot(keys, key):
     """Where the key is in an open-addressed set, or a free place for it."""
     mask = _U(len(keys) - 1)
     at = ((key * _U(SPREAD)) >> _U(20)) & mask
@@ -194,7 +194,7 @@ def _slot(keys, key):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _vocabulary(text):  # type: ignore[no-untyped-def]
+def _vocabulary(text):
     """(the set of the hashes of a text's words, how many)."""
     size = 64
     while size < 2 * len(text):
@@ -213,7 +213,7 @@ def _vocabulary(text):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _count_copies(whole, x):  # type: ignore[no-untyped-def]
+def _count_copies(whole, x):
     """How many blocks of the page have a block's words."""
     size = 64
     while size < 4 * len(whole):

@@ -2,9 +2,9 @@
 
 On the 181 labelled pages of article-extraction-benchmark, on one core (benchmarks/extract.py):
 
-    corpusmill   F1 .968 held out, 600 pages/s   blocks and boosted trees: main_content.py
-    resiliparse  F1 .916, 200 pages/s             Bevendorff et al. 2018, ECIR
-    trafilatura  F1 .960,  60 pages/s             Barbaresi 2021, ACL; an optional dependency
+    corpusmill   F1 .973 held out, 540 pages/s   blocks and boosted trees: main_content.py
+    resiliparse  F1 .916, 560 pages/s             Bevendorff et al. 2018, ECIR
+    trafilatura  F1 .960,  64 pages/s             Barbaresi 2021, ACL; an optional dependency
 
 corpusmill's takes linear time whatever the page; for the others pages nested too deeply are
 refused.

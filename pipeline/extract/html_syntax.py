@@ -32,12 +32,12 @@ _NONE_CODE, _TRUE_CODE = code("none"), code("true")
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def is_letter(c):  # type: ignore[no-untyped-def]
+def is_letter(c):
     return 97 <= c | 32 <= 122
 
 
 @nb.njit(cache=True, nogil=True)
-def after_comment(html, i):  # type: ignore[no-untyped-def]
+def after_comment(html, i):
     """Past a comment, a doctype, a processing instruction, an end tag without a name."""
     n = len(html)
     if i + 3 < n and html[i + 1] == 33 and html[i + 2] == 45 and html[i + 3] == 45:
@@ -57,7 +57,7 @@ def after_comment(html, i):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def read_name(html, i):  # type: ignore[no-untyped-def]
+def read_name(html, i):
     """(code of the first eight letters in lower case, whether it has a hyphen, its end)."""
     n = len(html)
     value = _U(0)
@@ -78,7 +78,7 @@ def read_name(html, i):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def tag_of(name):  # type: ignore[no-untyped-def]
+def tag_of(name):
     h = name * _U(SPREAD)
     at = h >> _U(54)
     while TAG_CODE[at] != 0 and TAG_CODE[at] != name:
@@ -89,7 +89,7 @@ def tag_of(name):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def read_attributes(html, i):  # type: ignore[no-untyped-def]
+def read_attributes(html, i):
     """(where the text goes on, beyond the end if the tag has none; purposes; has href; is hidden;
     is named a description; start and end of `content`)."""
     n = len(html)
@@ -148,7 +148,7 @@ def read_attributes(html, i):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _purposes(html, i, end):  # type: ignore[no-untyped-def]
+def _purposes(html, i, end):
     """The purposes that the words of a class, id, role or itemprop name. Words begin after what is
     no letter and at capitals, and run on over hyphens: article-body and articleBody have the words
     article, articlebody and body."""
@@ -184,7 +184,7 @@ def _purposes(html, i, end):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _is_display_none(html, i, end):  # type: ignore[no-untyped-def]
+def _is_display_none(html, i, end):
     """Whether a style has display:none."""
     window = _U(0)
     for j in range(i, end):
@@ -205,7 +205,7 @@ def _is_display_none(html, i, end):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def end_of_raw(html, i, name):  # type: ignore[no-untyped-def]
+def end_of_raw(html, i, name):
     """Past the end tag of <script> and its like, or where its text ends."""
     n = len(html)
     while i < n - 1:

@@ -91,7 +91,7 @@ def model() -> tuple[Trees, Trees]:
 
 
 @nb.njit(cache=True, nogil=True)
-def predict(x, feature, value, right, root):  # type: ignore[no-untyped-def]
+def predict(x, feature, value, right, root):
     """The probability of each row of x."""
     score = np.zeros(len(x))
     for b in range(len(x)):
@@ -122,8 +122,10 @@ def main_blocks(page: Page) -> np.ndarray:
 
 
 def choose(markup: Markup, scores: np.ndarray) -> np.ndarray:
-    """Which blocks scores of the second model keep. The rows of a table stand or fall together;
-    what is hidden or in <noscript> counts where nothing else does: most often it is a copy."""
+    """Which blocks scores of the second model keep. The rows of a table stand or fall together.
+    What is hidden or in <noscript> is most often a copy: it counts where it is two thirds of the
+    text. Text that is mostly links is none: every page that the model was fitted on has an article,
+    so it looks for one on a list of them too."""
     keep = scores >= KEEP
     layout = layout_of(markup)
     cells = np.flatnonzero((layout.row >= 0) & (layout.group >= 0))
@@ -131,8 +133,12 @@ def choose(markup: Markup, scores: np.ndarray) -> np.ndarray:
         table = layout.group[cells]
         mean = np.bincount(table, scores[cells]) / np.maximum(np.bincount(table), 1)
         keep[cells] = mean[table] >= KEEP_TABLE
+    size = markup.blocks["end"] - markup.blocks["start"]
     seen = keep & all_blocks(markup)
-    return seen if seen.any() else keep
+    if 3 * size[seen].sum() > size[keep].sum():
+        keep = seen
+    is_navigation = 2 * markup.blocks["link_bytes"][keep].sum() > size[keep].sum()
+    return np.zeros(len(keep), bool) if is_navigation else keep
 
 
 def all_blocks(markup: Markup) -> np.ndarray:
@@ -144,7 +150,7 @@ _UNSEEN = BIT["hidden"] | BIT["noscript"]
 
 
 @nb.njit(cache=True, nogil=True)
-def _is_within(blocks, elements, purposes):  # type: ignore[no-untyped-def]
+def _is_within(blocks, elements, purposes):
     within = np.zeros(len(elements), np.bool_)
     for e in range(1, len(elements)):
         within[e] = within[elements[e].parent] or elements[e].mask & purposes != 0

@@ -87,7 +87,7 @@ _HIDDEN = BIT["hidden"]
 
 
 @nb.njit(cache=True, nogil=True)
-def _read(html):  # type: ignore[no-untyped-def]
+def _read(html):
     n = len(html)
     most = 2
     for i in range(n - 1):
@@ -131,7 +131,7 @@ def _read(html):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _start_tag(html, i, m, s):  # type: ignore[no-untyped-def]
+def _start_tag(html, i, m, s):
     """The start tag whose name begins at i; returns where the text goes on."""
     n = len(html)
     name, hyphen, i = read_name(html, i)
@@ -142,12 +142,15 @@ def _start_tag(html, i, m, s):  # type: ignore[no-untyped-def]
     i, mask, href, hidden, is_description, first, last = read_attributes(html, i)
     if i > n:
         return n  # the page ends within the tag: it is none
+    slash = html[i - 2] == 47
     if kind & RAW:
+        if s.drop and (slash or tag == _TITLE):
+            return i  # in <svg> both are ordinary elements
         end = end_of_raw(html, i, name)
-        if tag == _TITLE and not s.drop:
+        if tag == _TITLE:
             _span(TITLE, i, end, m, s)
         return end
-    closed = html[i - 2] == 47 and (tag >= UNKNOWN or kind & DROPPED != 0)
+    closed = slash and (tag >= UNKNOWN or kind & DROPPED != 0)
     if s.drop:
         if not kind & (VOID | IGNORED) and not closed:
             _push(tag, name, kind, _U(0), m, s)
@@ -188,7 +191,7 @@ def _start_tag(html, i, m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _end_tag(html, i, m, s):  # type: ignore[no-untyped-def]
+def _end_tag(html, i, m, s):
     """The end tag whose name begins at i."""
     n = len(html)
     name, hyphen, i = read_name(html, i)
@@ -223,7 +226,7 @@ def _end_tag(html, i, m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _push(tag, name, kind, mask, m, s):  # type: ignore[no-untyped-def]
+def _push(tag, name, kind, mask, m, s):
     if s.top == MAX_DEPTH:
         return
     under = m.stack[s.top]
@@ -253,7 +256,7 @@ def _push(tag, name, kind, mask, m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _pop(m, s):  # type: ignore[no-untyped-def]
+def _pop(m, s):
     top = s.top
     kind = m.stack[top].kind
     if not s.drop:
@@ -269,14 +272,14 @@ def _pop(m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _end_styles(at, m, s):  # type: ignore[no-untyped-def]
+def _end_styles(at, m, s):
     s.bolds -= m.stack[at].kind & BOLD != 0
     s.links -= m.stack[at].linked
     m.stack[at].linked = 0
 
 
 @nb.njit(cache=True, nogil=True)
-def _close_inline(at, m, s):  # type: ignore[no-untyped-def]
+def _close_inline(at, m, s):
     """Ends an inline element; blocks that were opened within it stay open."""
     if m.stack[s.top].block < at:
         while s.top >= at:
@@ -288,7 +291,7 @@ def _close_inline(at, m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _close_p(m, s):  # type: ignore[no-untyped-def]
+def _close_p(m, s):
     at = m.innermost[_P]
     if at >= 1 and at > m.stack[s.top].scope:
         while s.top >= at:
@@ -296,7 +299,7 @@ def _close_p(m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _close_implied(tag, kind, m, s):  # type: ignore[no-untyped-def]
+def _close_implied(tag, kind, m, s):
     """The elements that a start tag ends: a <p> before a block, a <li> before the next ..."""
     if kind & CLOSES_P:
         _close_p(m, s)
@@ -323,7 +326,7 @@ def _close_implied(tag, kind, m, s):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _span(what, start, end, m, s):  # type: ignore[no-untyped-def]
+def _span(what, start, end, m, s):
     if s.n_spans < _MAX_SPANS:
         k = s.n_spans
         m.spans[k, 0], m.spans[k, 1], m.spans[k, 2] = what, start, end

@@ -51,7 +51,7 @@ _LI, _H1_KIND = TAG["li"], 2
 
 
 @nb.njit(cache=True, nogil=True)
-def surroundings(blocks, elements, prose, x):  # type: ignore[no-untyped-def]
+def surroundings(blocks, elements, prose, x):
     """Fills in the SURROUNDINGS of the rows of x, whose OWN are there."""
     if len(blocks) == 0:
         return
@@ -73,7 +73,7 @@ def surroundings(blocks, elements, prose, x):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _add_up(elements, totals):  # type: ignore[no-untyped-def]
+def _add_up(elements, totals):
     """Adds children to parents; returns the next element up that holds more blocks (the last
     column)."""
     blocks = totals.shape[1] - 1
@@ -87,7 +87,7 @@ def _add_up(elements, totals):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _places(blocks, elements, prose, totals, x):  # type: ignore[no-untyped-def]
+def _places(blocks, elements, prose, totals, x):
     bytes_before = prose_before = 0.0
     heading = -1
     all_bytes, all_prose = max(totals[0, 0], 1.0), max(totals[0, 2], 1.0)
@@ -110,7 +110,7 @@ def _places(blocks, elements, prose, totals, x):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _containers(blocks, elements, growing, totals, x):  # type: ignore[no-untyped-def]
+def _containers(blocks, elements, growing, totals, x):
     """The elements around each block in which it is less and less alone."""
     all_prose = max(totals[0, 2], 1.0)
     for b in range(len(blocks)):
@@ -132,7 +132,7 @@ def _containers(blocks, elements, growing, totals, x):  # type: ignore[no-untype
 
 
 @nb.njit(cache=True, nogil=True)
-def _best_container(blocks, elements, prose, growing, totals, x):  # type: ignore[no-untyped-def]
+def _best_container(blocks, elements, prose, growing, totals, x):
     """Readability's choice: prose counts for the container it is in, half for the next, ..."""
     n, m = len(blocks), len(elements)
     score = np.zeros(m)
@@ -180,7 +180,7 @@ def _best_container(blocks, elements, prose, growing, totals, x):  # type: ignor
 
 
 @nb.njit(cache=True, nogil=True)
-def _neighbours(blocks, elements, prose, x):  # type: ignore[no-untyped-def]
+def _neighbours(blocks, elements, prose, x):
     """Two blocks before and two after."""
     for b in range(len(blocks)):
         for k in range(4):
@@ -199,7 +199,7 @@ def _neighbours(blocks, elements, prose, x):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _windows(blocks, prose, x):  # type: ignore[no-untyped-def]
+def _windows(blocks, prose, x):
     """How far the next prose is, and five blocks on either side."""
     n = len(blocks)
     far = 50
@@ -223,7 +223,7 @@ def _windows(blocks, prose, x):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _purposes_around(blocks, elements, x):  # type: ignore[no-untyped-def]
+def _purposes_around(blocks, elements, x):
     """How many elements up the nearest one of each purpose is, _FAR if there is none."""
     for b in range(len(blocks)):
         row = x[b]
@@ -257,7 +257,7 @@ N_CONTEXT = len(CONTEXT)
 
 
 @nb.njit(cache=True, nogil=True)
-def context(blocks, elements, score):  # type: ignore[no-untyped-def]
+def context(blocks, elements, score):
     """float32 (blocks, CONTEXT): what a first model's scores say of a block's surroundings."""
     n = len(blocks)
     x = np.zeros((n, N_CONTEXT), np.float32)
@@ -310,7 +310,7 @@ def context(blocks, elements, score):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _runs(score, kept):  # type: ignore[no-untyped-def]
+def _runs(score, kept):
     """Runs of blocks with a score over a half, interrupted by three others at most: (the number of
     each block's run, or of the run before it; the heaviest run; its kept bytes)."""
     n = len(score)
