@@ -20,6 +20,7 @@ MARGIN = (
     0.02  # of similarity: extraction may add a line to a text, so pairs this near are not judged
 )
 FILTERS = ("language.", "gopher_quality.", "gopher_repetition.", "quality.", "perplexity.")
+SHORT = (*FILTERS, "ingest.no_text")  # a few words beside a menu may be no content at all
 
 Truth = dict[str, Any]  # a line of truth.jsonl
 
@@ -62,7 +63,7 @@ def scorecard(out: Path, truth: Path) -> list[Score]:
     return [
         _faults(of["fault"], outcome),
         _filter("language", of["language"], outcome, to_remove, ("language.",), "language."),
-        _filter("too short", of["too_short"], outcome, to_remove, FILTERS, "gopher_quality."),
+        _filter("too short", of["too_short"], outcome, to_remove, SHORT, "gopher_quality."),
         _filter("repetition", of["repetition"], outcome, to_remove, FILTERS, "gopher_repetition."),
         _filter("spam", of["spam"], outcome, to_remove, FILTERS, "quality."),
         _filter("gibberish", of["gibberish"], outcome, to_remove, FILTERS, "perplexity."),
