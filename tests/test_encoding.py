@@ -1,13 +1,12 @@
 """pipeline/extract/encoding.py: labels right, wrong and missing."""
 
-import re
 from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.extract.encoding import charset_of_label, declared_charset, decode_html, mojibake
+from pipeline.extract.encoding import charset_of_label, declared_charset, decode_html
 
 
 @pytest.mark.parametrize(
@@ -262,36 +261,6 @@ COUNTS = {
     # one sentence of French as Latin 2, one of Czech as Latin 1: fewer than five letters differ
     ("wrong", "silent"): 4,
 }
-
-
-def test_mojibake():
-    for text, n in [
-        ("Itâ€™s a cafÃ©", 2),
-        ("Ð¿Ñ€Ð¸Ð²ÐµÑ‚", 3),  # six characters, by twos
-        ("æ—¥æœ¬", 2),
-        ("a\ufffdb", 1),
-        ("锟斤拷", 1),
-        ("CAFÉ» – «ÉTÉ» – Ça va, déjà vu, Straße", 0),
-        ("日本語 한국어 العربية Привет", 0),
-        ("plain", 0),
-        ("", 0),
-        ("â€", 0),
-        ("Â", 0),
-    ]:
-        assert mojibake(text) == n, text
-
-
-_CONTINUING = bytes(range(0x80, 0xC0)).decode("cp1252", "replace").replace("\ufffd", "")
-_CONTINUING += "\x81\x8d\x8f\x90\x9d"
-_SLOW = re.compile(
-    f"[ÂÃ][{_CONTINUING}]|(?:[Ä-ß][{_CONTINUING}]){{2}}|[à-ï][{_CONTINUING}]{{2}}"
-    f"|[ð-ô][{_CONTINUING}]{{3}}|\ufffd|锟斤拷"
-)
-
-
-@given(st.text(alphabet="ÂÃÄÉßàïðôõ©€™\x81\x9d\xbf\xa0\xc0a锟斤拷\ufffd\U0001f600", max_size=40))
-def test_mojibake_is_the_pattern(text):
-    assert mojibake(text) == len(_SLOW.findall(text))
 
 
 def test_decoding_is_bounded():

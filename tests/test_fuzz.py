@@ -4,7 +4,8 @@ them each with -m slow."""
 import pytest
 
 from pipeline.sources import FORMATS
-from tests.fuzz import EXTRACTORS, SEEDS, check_shard, fuzz
+from tests.fuzz import EXTRACTORS, check_shard, fuzz
+from tests.fuzz_seeds import SEEDS
 
 NAMES = [*SEEDS, *EXTRACTORS]
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 from resiliparse.parse.encoding import detect_mime
 
-from pipeline.extract.encoding import decode_html, mojibake
+from pipeline.extract.encoding import decode_html
 from pipeline.extract.html import Extract, ExtractError, html_to_text
 from pipeline.extract.metadata import opt_outs, page_metadata
+from pipeline.extract.mojibake import mojibake
 from pipeline.schema import HEAD_BYTES, Document, Fault
 from pipeline.sources.bodies import decode_body
 from pipeline.sources.records import parse_headers
