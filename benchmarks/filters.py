@@ -109,10 +109,10 @@ def our_fails(texts: list[str], peer: dict | None) -> dict[str, list[bool]]:
     if peer:
         docs = with_signals(docs, "c4", {"n_sentences": pa.array(peer["sentences"])})
     bounds = {
-        "gopher_quality": gopher.quality_bounds(gopher.GopherQuality()),
-        "gopher_repetition": gopher.repetition_bounds(gopher.GopherRepetition()),
-        "c4": c4.bounds(c4.C4()),
-        "fineweb": fineweb.bounds(fineweb.FineWeb()),
+        "gopher_quality": gopher.gopher_quality_bounds(gopher.GopherQuality()),
+        "gopher_repetition": gopher.gopher_repetition_bounds(gopher.GopherRepetition()),
+        "c4": c4.c4_bounds(c4.C4()),
+        "fineweb": fineweb.fineweb_bounds(fineweb.FineWeb()),
     }
     fails = {}
     for step, rules in bounds.items():

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from filters.c4_lines import COUNTS, JAVASCRIPT, LOREM, POLICY, clean_lines, count_line_sentences
 from filters.kernels import character_tables
 from filters.keywords import Automaton, automaton
-from filters.rules import Bound, mark, with_signals
+from filters.rules import Bound, at_least, at_most, mark, with_signals
 from filters.spans import Spans, spans_of
 
 POLICY_PHRASES = (
@@ -72,18 +72,19 @@ def c4(docs: pa.Table, config: C4) -> pa.Table:
     """Adds c4.n_lines and ten more signals, removes lines from documents that it does not mark."""
     texts = docs["text"]
     columns, left = measure(texts, config)
-    docs = mark(with_signals(docs, "c4", columns), bounds(config))
+    docs = mark(with_signals(docs, "c4", columns), c4_bounds(config))
     edited = pc.if_else(docs["rule"].is_null(), left, texts)
     return docs.set_column(docs.column_names.index("text"), docs.schema.field("text"), edited)
 
 
-def bounds(config: C4) -> list[Bound]:
+def c4_bounds(config: C4) -> list[Bound]:
+    lorem, brackets = "max_lorem_ipsum_lines", "max_curly_bracket_lines"
     found = [
-        Bound("lorem_ipsum", "c4.n_lorem_ipsum_lines", most=config.max_lorem_ipsum_lines),
-        Bound("curly_bracket", "c4.n_curly_bracket_lines", most=config.max_curly_bracket_lines),
+        at_most(config, "lorem_ipsum", "c4.n_lorem_ipsum_lines", lorem),
+        at_most(config, "curly_bracket", "c4.n_curly_bracket_lines", brackets),
     ]
     if config.min_sentences:
-        return [*found, Bound("too_few_sentences", "c4.n_sentences", least=config.min_sentences)]
+        return [*found, at_least(config, "too_few_sentences", "c4.n_sentences", "min_sentences")]
     return [*found, Bound("no_line_left", "c4.n_kept_lines", least=1)]
 
 

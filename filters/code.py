@@ -33,9 +33,7 @@ from filters.code_counts import (
     visible_chars,
 )
 from filters.kernels import character_tables, text_buffers
-from filters.rules import Bound, mark, record, with_signals
-
-Verdict = tuple[str, np.ndarray, np.ndarray, np.ndarray]
+from filters.rules import Bound, at_least, at_most, languages_of_code, mark, with_signals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,58 +128,52 @@ class StarCoder2:
 def llama_code(docs: pa.Table, config: LlamaCode) -> pa.Table:
     """Adds code.n_lines and nine more signals; marks the first rule failed."""
     docs = with_signals(docs, "code", measure_code(docs["text"]))
-    return mark(
-        docs,
-        [
-            Bound("line_too_long", "code.max_line_length", most=config.max_line_length),
-            Bound("lines_too_long", "code.mean_line_length", most=config.max_mean_line_length),
-            Bound(
-                "too_few_alphanumerics",
-                "code.alphanumeric_fraction",
-                least=config.min_alphanumeric_fraction,
-            ),
-            Bound("too_few_letters", "code.alpha_token_ratio", least=config.min_alpha_token_ratio),
-        ],
-    )
+    return mark(docs, llama_code_bounds(config))
+
+
+def llama_code_bounds(config: LlamaCode) -> list[Bound]:
+    return [
+        at_most(config, "line_too_long", "code.max_line_length", "max_line_length"),
+        at_most(config, "lines_too_long", "code.mean_line_length", "max_mean_line_length"),
+        at_least(
+            config,
+            "too_few_alphanumerics",
+            "code.alphanumeric_fraction",
+            "min_alphanumeric_fraction",
+        ),
+        at_least(config, "too_few_letters", "code.alpha_token_ratio", "min_alpha_token_ratio"),
+    ]
 
 
 def starcoder(docs: pa.Table, config: StarCoder) -> pa.Table:
     """Adds the same signals, code.visible_chars and code.visible_fraction for HTML; marks the first
     rule failed."""
     docs = with_signals(docs, "code", measure_code(docs["text"]))
-    language = languages_of(docs)
-    docs = _with_visible(docs, language)
-    everything = np.ones(docs.num_rows, bool)
-    lines = ~np.isin(language, config.any_line_length)
-    data = np.isin(language, ("json", "yaml"))
-    alpha = np.isin(language, config.alpha_languages)
-    xml = ~np.isin(language, config.xml_languages)
-    return record(
-        docs,
-        [
-            _most(docs, "line_too_long", "max_line_length", config.max_line_length, lines),
-            _most(docs, "lines_too_long", "mean_line_length", config.max_mean_line_length, lines),
-            _least(
-                docs,
-                "too_few_alphanumerics",
-                "alphanumeric_fraction",
-                config.min_alphanumeric_fraction,
-                everything,
-            ),
-            _least(docs, "too_few_letters", "alpha_fraction", config.min_alpha_fraction, alpha),
-            _most(docs, "xml_header", "xml_header", 0, xml),
-            *_visible_rules(docs, language, config),
-            _least(docs, "data_too_short", "n_chars", config.min_data_chars, data),
-            _most(docs, "data_too_long", "n_chars", config.max_data_chars, data),
-            _least(
-                docs,
-                "too_few_letters_in_data",
-                "alpha_fraction",
-                config.min_data_alpha_fraction,
-                data,
-            ),
-        ],
-    )
+    return mark(_with_visible(docs), starcoder_bounds(config))
+
+
+def starcoder_bounds(config: StarCoder) -> list[Bound]:
+    lines = {"besides": config.any_line_length}
+    data = {"among": ("json", "yaml")}
+    alpha = {"among": config.alpha_languages}
+    share = "code.alphanumeric_fraction", "min_alphanumeric_fraction"
+    return [
+        at_most(config, "line_too_long", "code.max_line_length", "max_line_length", **lines),
+        at_most(config, "lines_too_long", "code.mean_line_length", "max_mean_line_length", **lines),
+        at_least(config, "too_few_alphanumerics", *share),
+        at_least(config, "too_few_letters", "code.alpha_fraction", "min_alpha_fraction", **alpha),
+        Bound("xml_header", "code.xml_header", most=0, besides=config.xml_languages),
+        *_visible_bounds(config),
+        at_least(config, "data_too_short", "code.n_chars", "min_data_chars", **data),
+        at_most(config, "data_too_long", "code.n_chars", "max_data_chars", **data),
+        at_least(
+            config,
+            "too_few_letters_in_data",
+            "code.alpha_fraction",
+            "min_data_alpha_fraction",
+            **data,
+        ),
+    ]
 
 
 def starcoder2(docs: pa.Table, config: StarCoder2) -> pa.Table:
@@ -191,36 +183,32 @@ def starcoder2(docs: pa.Table, config: StarCoder2) -> pa.Table:
     signals["generated_phrase"] = pc.match_substring_regex(
         docs["text"], rf"(?i)\A(?:[^\n]*\n){{0,4}}[^\n]*(?:{phrases})"
     )
-    docs = with_signals(docs, "code", signals)
-    language = languages_of(docs)
-    docs = _with_visible(docs, language)
-    everything = np.ones(docs.num_rows, bool)
-    long = np.isin(language, config.long_line_languages)
-    digits = np.isin(language, config.alphanumeric_languages)
-    data = np.isin(language, config.data_languages)
-    least = config.min_alpha_fraction
-    return record(
-        docs,
-        [
-            _most(docs, "too_many_lines", "n_lines", config.max_lines, everything),
-            _most(docs, "line_too_long", "max_line_length", config.max_line_length, ~long),
-            _most(docs, "lines_too_long", "mean_line_length", config.max_mean_line_length, ~long),
-            _most(docs, "line_far_too_long", "max_line_length", config.max_long_line_length, long),
-            _most(docs, "generated", "generated_phrase", 0, everything),
-            _least(docs, "too_few_letters", "alpha_fraction", least, ~digits),
-            _least(docs, "too_few_alphanumerics", "alphanumeric_fraction", least, digits),
-            _most(docs, "encoded_run", "encoded_run", config.max_encoded_run, everything),
-            _most(
-                docs,
-                "mostly_encoded",
-                "encoded_fraction",
-                config.max_encoded_fraction,
-                everything,
-            ),
-            _most(docs, "data_too_long", "n_lines", config.max_data_lines, data),
-            *_visible_rules(docs, language, config),
-        ],
-    )
+    docs = _with_visible(with_signals(docs, "code", signals))
+    return mark(docs, starcoder2_bounds(config))
+
+
+def starcoder2_bounds(config: StarCoder2) -> list[Bound]:
+    long, others = {"among": config.long_line_languages}, {"besides": config.long_line_languages}
+    few, share = "min_alpha_fraction", {"among": config.alphanumeric_languages}
+    letters = {"besides": config.alphanumeric_languages}
+    data = {"among": config.data_languages}
+    return [
+        at_most(config, "too_many_lines", "code.n_lines", "max_lines"),
+        at_most(config, "line_too_long", "code.max_line_length", "max_line_length", **others),
+        at_most(
+            config, "lines_too_long", "code.mean_line_length", "max_mean_line_length", **others
+        ),
+        at_most(
+            config, "line_far_too_long", "code.max_line_length", "max_long_line_length", **long
+        ),
+        Bound("generated", "code.generated_phrase", most=0),
+        at_least(config, "too_few_letters", "code.alpha_fraction", few, **letters),
+        at_least(config, "too_few_alphanumerics", "code.alphanumeric_fraction", few, **share),
+        at_most(config, "encoded_run", "code.encoded_run", "max_encoded_run"),
+        at_most(config, "mostly_encoded", "code.encoded_fraction", "max_encoded_fraction"),
+        at_most(config, "data_too_long", "code.n_lines", "max_data_lines", **data),
+        *_visible_bounds(config),
+    ]
 
 
 # --- measuring ----------------------------------------------------------------------------------
@@ -257,16 +245,12 @@ def measure_code(texts: pa.ChunkedArray, spaced_hex: bool = False) -> dict[str, 
     }
 
 
-def languages_of(docs: pa.Table) -> np.ndarray:
-    """`language` in each document's meta, "" where it has none."""
-    found = pc.map_lookup(docs["meta"], "language", "first")
-    return pc.fill_null(found, "").to_numpy(zero_copy_only=False).astype(str)
-
-
-def _with_visible(docs: pa.Table, language: np.ndarray) -> pa.Table:
+def _with_visible(docs: pa.Table) -> pa.Table:
     """visible_chars and visible_fraction of HTML, null for others."""
     data, offsets = text_buffers(docs["text"])
-    html = (language == "html") & ~docs["text"].is_null().to_numpy(zero_copy_only=False)
+    html = (languages_of_code(docs) == "html") & ~docs["text"].is_null().to_numpy(
+        zero_copy_only=False
+    )
     visible = visible_chars(data, offsets, html)
     n_chars = pc.fill_null(docs["code.n_chars"], 0).to_numpy(zero_copy_only=False)
     fraction = visible / np.maximum(n_chars, 1)
@@ -287,32 +271,16 @@ def _escaped(phrase: str) -> str:
 # --- deciding -----------------------------------------------------------------------------------
 
 
-def _visible_rules(
-    docs: pa.Table, language: np.ndarray, config: StarCoder | StarCoder2
-) -> list[Verdict]:
-    html = language == "html"
-    fraction, chars = config.min_visible_fraction, config.min_visible_chars
+def _visible_bounds(config: StarCoder | StarCoder2) -> list[Bound]:
+    html = {"among": ("html",)}
     return [
-        _least(docs, "little_visible_text", "visible_fraction", fraction, html),
-        _least(docs, "visible_text_too_short", "visible_chars", chars, html),
+        at_least(
+            config, "little_visible_text", "code.visible_fraction", "min_visible_fraction", **html
+        ),
+        at_least(
+            config, "visible_text_too_short", "code.visible_chars", "min_visible_chars", **html
+        ),
     ]
-
-
-def _values(docs: pa.Table, signal: str) -> np.ndarray:
-    column = docs[f"code.{signal}"]
-    column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
-    return column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
-
-
-def _most(docs: pa.Table, rule: str, signal: str, most: float, where: np.ndarray) -> Verdict:
-    """Fails where the signal is above, or null."""
-    value = _values(docs, signal)
-    return rule, where & ~(value <= most), value, np.full(len(value), float(most))
-
-
-def _least(docs: pa.Table, rule: str, signal: str, least: float, where: np.ndarray) -> Verdict:
-    value = _values(docs, signal)
-    return rule, where & ~(value >= least), value, np.full(len(value), float(least))
 
 
 def _check(config: LlamaCode | StarCoder | StarCoder2) -> None:

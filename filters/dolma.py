@@ -42,11 +42,15 @@ class DolmaRepetition:
 def dolma_repetition(docs: pa.Table, config: DolmaRepetition) -> pa.Table:
     """Adds dolma.n_repeats and dolma.n_run_chars; marks the first rule failed."""
     docs = with_signals(docs, "dolma", measure(docs["text"]))
-    bounds = [
-        Bound("too_many_repeats", "dolma.n_repeats", most=config.max_repeats),
-        Bound("long_run_of_characters", "dolma.n_run_chars", most=config.max_run_chars),
+    return mark(docs, dolma_repetition_bounds(config))
+
+
+def dolma_repetition_bounds(config: DolmaRepetition) -> list[Bound]:
+    repeats, chars = config.max_repeats, config.max_run_chars
+    return [
+        Bound("too_many_repeats", "dolma.n_repeats", most=repeats, key="max_repeats"),
+        Bound("long_run_of_characters", "dolma.n_run_chars", most=chars, key="max_run_chars"),
     ]
-    return mark(docs, bounds)
 
 
 def measure(texts: pa.ChunkedArray) -> dict[str, pa.Array]:

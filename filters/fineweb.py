@@ -17,7 +17,7 @@ from numba import njit
 from filters.characters import TERMINAL, character_traits
 from filters.gopher_repeats import is_blank, repeats
 from filters.kernels import character_tables
-from filters.rules import Bound, mark, quotient, with_signals
+from filters.rules import Bound, at_least, at_most, mark, quotient, with_signals
 from filters.spans import Spans, spans_of
 from filters.tokens import last_code
 
@@ -49,19 +49,20 @@ class FineWeb:
 def fineweb(docs: pa.Table, config: FineWeb) -> pa.Table:
     """Adds fineweb.n_lines and four more signals; marks the first rule failed."""
     docs = with_signals(docs, "fineweb", measure(docs["text"], config.short_line_chars))
-    return mark(docs, bounds(config))
+    return mark(docs, fineweb_bounds(config))
 
 
-def bounds(config: FineWeb) -> list[Bound]:
-    low, short = config.min_terminal_line_fraction, config.max_short_line_fraction
-    repeated = config.max_dup_line_char_fraction
-    per_word = config.max_newline_to_word_ratio
+def fineweb_bounds(config: FineWeb) -> list[Bound]:
+    def most(rule: str, signal: str) -> Bound:
+        return at_most(config, rule, f"fineweb.{signal}", f"max_{signal}")
+
+    lines = "terminal_line_fraction"
     return [
         Bound("no_line", "fineweb.n_lines", least=1),
-        Bound("too_few_terminal_lines", "fineweb.terminal_line_fraction", least=low),
-        Bound("too_many_short_lines", "fineweb.short_line_fraction", most=short),
-        Bound("too_many_repeated_lines", "fineweb.dup_line_char_fraction", most=repeated),
-        Bound("too_many_newlines", "fineweb.newline_to_word_ratio", most=per_word),
+        at_least(config, "too_few_terminal_lines", f"fineweb.{lines}", f"min_{lines}"),
+        most("too_many_short_lines", "short_line_fraction"),
+        most("too_many_repeated_lines", "dup_line_char_fraction"),
+        most("too_many_newlines", "newline_to_word_ratio"),
     ]
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from filters.gopher_repeats import DATATROVE, DUPLICATE, TOP, ngram_counts, segment_counts
 from filters.gopher_words import symbol_counts, token_counts
 from filters.kernels import character_tables, text_buffers
-from filters.rules import Bound, mark, quotient, with_signals
+from filters.rules import Bound, at_least, at_most, mark, quotient, with_signals
 from filters.spans import Spans, spans_of, split
 from filters.tokens import KIND
 
@@ -79,25 +79,27 @@ class GopherRepetition:
 def gopher_quality(docs: pa.Table, config: GopherQuality) -> pa.Table:
     """Adds gopher.n_words and seven more signals; marks the first rule failed."""
     docs = with_signals(docs, "gopher", measure_quality(docs["text"], config.stop_words))
-    return mark(docs, quality_bounds(config))
+    return mark(docs, gopher_quality_bounds(config))
 
 
-def quality_bounds(config: GopherQuality) -> list[Bound]:
-    symbols = config.max_symbol_to_word_ratio
-    shortest, longest = config.min_mean_word_length, config.max_mean_word_length
-    bullets, ellipses = config.max_bullet_line_fraction, config.max_ellipsis_line_fraction
-    alpha = config.min_alpha_word_fraction
+def gopher_quality_bounds(config: GopherQuality) -> list[Bound]:
+    def least(rule: str, signal: str, key: str) -> Bound:
+        return at_least(config, rule, f"gopher.{signal}", key)
+
+    def most(rule: str, signal: str, key: str) -> Bound:
+        return at_most(config, rule, f"gopher.{signal}", key)
+
     return [
-        Bound("too_few_words", "gopher.n_words", least=config.min_words),
-        Bound("too_many_words", "gopher.n_words", most=config.max_words),
-        Bound("words_too_short", "gopher.mean_word_length", least=shortest),
-        Bound("words_too_long", "gopher.mean_word_length", most=longest),
-        Bound("too_many_hashes", "gopher.hash_to_word_ratio", most=symbols),
-        Bound("too_many_ellipses", "gopher.ellipsis_to_word_ratio", most=symbols),
-        Bound("too_many_bullet_lines", "gopher.bullet_line_fraction", most=bullets),
-        Bound("too_many_ellipsis_lines", "gopher.ellipsis_line_fraction", most=ellipses),
-        Bound("too_few_alpha_words", "gopher.alpha_word_fraction", least=alpha),
-        Bound("too_few_stop_words", "gopher.n_stop_words", least=config.min_stop_words),
+        least("too_few_words", "n_words", "min_words"),
+        most("too_many_words", "n_words", "max_words"),
+        least("words_too_short", "mean_word_length", "min_mean_word_length"),
+        most("words_too_long", "mean_word_length", "max_mean_word_length"),
+        most("too_many_hashes", "hash_to_word_ratio", "max_symbol_to_word_ratio"),
+        most("too_many_ellipses", "ellipsis_to_word_ratio", "max_symbol_to_word_ratio"),
+        most("too_many_bullet_lines", "bullet_line_fraction", "max_bullet_line_fraction"),
+        most("too_many_ellipsis_lines", "ellipsis_line_fraction", "max_ellipsis_line_fraction"),
+        least("too_few_alpha_words", "alpha_word_fraction", "min_alpha_word_fraction"),
+        least("too_few_stop_words", "n_stop_words", "min_stop_words"),
     ]
 
 
@@ -105,12 +107,12 @@ def gopher_repetition(docs: pa.Table, config: GopherRepetition) -> pa.Table:
     """Adds gopher.dup_line_fraction and twelve more signals; marks the first rule failed, which is
     named by its signal: dup_line_fraction exceeds max_dup_line_fraction."""
     docs = with_signals(docs, "gopher", measure_repetition(docs["text"]))
-    return mark(docs, repetition_bounds(config))
+    return mark(docs, gopher_repetition_bounds(config))
 
 
-def repetition_bounds(config: GopherRepetition) -> list[Bound]:
+def gopher_repetition_bounds(config: GopherRepetition, prefix: str = "gopher") -> list[Bound]:
     names = [field.name.removeprefix("max_") for field in fields(config)]
-    return [Bound(f"high_{n}", f"gopher.{n}", most=getattr(config, f"max_{n}")) for n in names]
+    return [at_most(config, f"high_{n}", f"{prefix}.{n}", f"max_{n}") for n in names]
 
 
 def measure_quality(

@@ -22,7 +22,7 @@ from numba import njit
 
 from filters.characters import ALNUM, character_traits
 from filters.kernels import decode, hash_strings, text_buffers
-from filters.rules import Bound, mark, with_signals
+from filters.rules import Bound, at_most, mark, with_signals
 from filters.tokens import last_code
 
 MAX_TABLE_BYTES = 1 << 30
@@ -63,13 +63,16 @@ def keywords(docs: pa.Table, config: Keywords) -> pa.Table:
     n_found = count_phrases(docs["text"], load_keywords(config), config.whole_words)
     docs = with_signals(docs, "keywords", {"n_found": n_found})
     if not config.keep_fraction:
-        return mark(
-            docs, [Bound("too_many_keywords", "keywords.n_found", most=config.max_keywords)]
-        )
+        return mark(docs, keywords_bounds(config))
     excused = _chance(docs["id"]) < config.keep_fraction
     counted = pc.if_else(pa.array(excused), pa.scalar(0, pa.int64()), n_found)
     docs = with_signals(docs, "keywords", {"n_counted": counted})
-    return mark(docs, [Bound("too_many_keywords", "keywords.n_counted", most=config.max_keywords)])
+    return mark(docs, keywords_bounds(config))
+
+
+def keywords_bounds(config: Keywords) -> list[Bound]:
+    signal = "keywords.n_counted" if config.keep_fraction else "keywords.n_found"
+    return [at_most(config, "too_many_keywords", signal, "max_keywords")]
 
 
 def load_keywords(config: Keywords) -> Automaton:

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.rules import Bound, mark, record, with_signals
+from filters.rules import Bound, at_least, at_most, mark, record, with_signals
 
 LABEL = "__label__"
 MOST_CAPITALS = 0.3
@@ -102,10 +102,15 @@ def language(docs: pa.Table, config: Language) -> pa.Table:
         signals["mixed_fraction"] = measure_mixture(
             docs["text"], signals["label"], model, config.min_line_chars, config.max_lines_chars
         )
-    docs = with_signals(docs, "language", signals)
-    label, score = signals["label"], signals["score"]
+    return decide_language(with_signals(docs, "language", signals), config)
+
+
+def decide_language(docs: pa.Table, config: Language) -> pa.Table:
+    """Marks from the signals alone."""
+    label, score = docs["language.label"], docs["language.score"]
     value = score.to_numpy(zero_copy_only=False)
-    other = ~pc.is_in(label, value_set=pa.array(config.keep, pa.string())).to_numpy(False)
+    kept = pc.is_in(label, value_set=pa.array(config.keep, pa.string()))
+    other = ~kept.to_numpy(zero_copy_only=False)
     least = [config.min_scores.get(name, config.min_score) for name in label.to_pylist()]
     threshold = np.array(least, dtype=np.float64)
     low = ~(value >= threshold)  # NaN, where nothing was measured, is low too
@@ -114,10 +119,15 @@ def language(docs: pa.Table, config: Language) -> pa.Table:
         docs,
         [("other_language", other, value, none), ("low_language_score", low, value, threshold)],
     )
-    if config.max_mixed_fraction is None:
-        return docs
-    most = config.max_mixed_fraction
-    return mark(docs, [Bound("mixed_language", "language.mixed_fraction", most=most)])
+    return mark(docs, language_bounds(config)[1:])
+
+
+def language_bounds(config: Language) -> list[Bound]:
+    """The first is `decide_language`'s, for languages without a threshold of their own."""
+    return [
+        at_least(config, "low_language_score", "language.score", "min_score"),
+        at_most(config, "mixed_language", "language.mixed_fraction", "max_mixed_fraction"),
+    ]
 
 
 def load_language(config: Language) -> "fasttext.FastText._FastText":

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numba import njit
 
 from filters.kernels import text_buffers
-from filters.rules import Bound, mark, with_signals
+from filters.rules import Bound, at_least, mark, with_signals
 from filters.url_kernels import (
     IP,
     find,
@@ -60,10 +60,14 @@ def link_list(docs: pa.Table, config: LinkList) -> pa.Table:
     """Adds link_list.linked and link_list.score."""
     linked, score = measure_links(docs["url"], load_links(config))
     docs = with_signals(docs, "link_list", {"linked": linked, "score": score})
-    bounds = [Bound("not_linked", "link_list.linked", least=1)]
-    if config.min_score is not None:
-        bounds.append(Bound("low_link_score", "link_list.score", least=config.min_score))
-    return mark(docs, bounds)
+    return mark(docs, link_list_bounds(config))
+
+
+def link_list_bounds(config: LinkList) -> list[Bound]:
+    return [
+        Bound("not_linked", "link_list.linked", least=1),
+        at_least(config, "low_link_score", "link_list.score", "min_score"),
+    ]
 
 
 def measure_links(urls: pa.ChunkedArray, links: Links) -> tuple[pa.Array, pa.Array]:

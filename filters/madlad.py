@@ -18,7 +18,7 @@ from numba import njit
 from filters.characters import UPPER, character_traits
 from filters.kernels import SPACE, character_tables, decode
 from filters.keywords import automaton, read_phrases
-from filters.rules import Bound, mark, quotient, with_signals
+from filters.rules import Bound, at_least, mark, quotient, with_signals
 from filters.spans import spans_of
 from filters.tokens import KIND, SYMBOL
 
@@ -50,12 +50,17 @@ def madlad(docs: pa.Table, config: Madlad) -> pa.Table:
     """Adds madlad.n_sentences, madlad.questionable_fraction and each rule's own fraction."""
     cursed = load_madlad(config)
     docs = with_signals(docs, "madlad", measure(docs["text"], config.rules, cursed))
+    return mark(docs, madlad_bounds(config))
+
+
+def madlad_bounds(config: Madlad) -> list[Bound]:
+    key = "max_questionable_fraction"
     most = np.nextafter(config.max_questionable_fraction, 0)
-    bounds = [
-        Bound("too_few_sentences", "madlad.n_sentences", least=config.min_sentences),
-        Bound("too_many_questionable_sentences", "madlad.questionable_fraction", most=most),
+    rule, signal = "too_many_questionable_sentences", "madlad.questionable_fraction"
+    return [
+        at_least(config, "too_few_sentences", "madlad.n_sentences", "min_sentences"),
+        Bound(rule, signal, most=most, key=key),
     ]
-    return mark(docs, bounds)
 
 
 def load_madlad(config: Madlad) -> tuple[str, ...]:

@@ -8,13 +8,13 @@ documents than datatrove's reading: of five lines two of which are equal, .4 rep
 Speed on web pages, one core, after the split: 85 MB/s.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from filters.gopher import GopherRepetition
+from filters.gopher import GopherRepetition, gopher_repetition_bounds
 from filters.gopher_repeats import DUPLICATE, MASSIVEWEB, TOP, is_blank, ngram_counts
 from filters.kernels import character_tables, mix, slot_of, table_size
 from filters.rules import Bound, mark, quotient, with_signals
@@ -30,11 +30,11 @@ class MassiveWebRepetition(GopherRepetition):
 def massiveweb_repetition(docs: pa.Table, config: MassiveWebRepetition) -> pa.Table:
     """Adds massiveweb.dup_line_fraction and twelve more signals; marks the first rule failed."""
     docs = with_signals(docs, "massiveweb", measure(docs["text"]))
-    names = [field.name.removeprefix("max_") for field in fields(config)]
-    bounds = [
-        Bound(f"high_{n}", f"massiveweb.{n}", most=getattr(config, f"max_{n}")) for n in names
-    ]
-    return mark(docs, bounds)
+    return mark(docs, massiveweb_repetition_bounds(config))
+
+
+def massiveweb_repetition_bounds(config: MassiveWebRepetition) -> list[Bound]:
+    return gopher_repetition_bounds(config, "massiveweb")
 
 
 def measure(texts: pa.ChunkedArray) -> dict[str, pa.Array]:

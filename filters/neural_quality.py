@@ -79,11 +79,16 @@ def neural_quality(docs: pa.Table, config: NeuralQuality) -> pa.Table:
     classifier = load_neural(config)
     scores = measure_neural_quality(docs["text"], classifier, config)
     docs = with_signals(docs, "neural_quality", {"score": scores})
-    least = 2.5 if config.min_score is None else config.min_score
+    return mark(docs, neural_quality_bounds(config))
+
+
+def neural_quality_bounds(config: NeuralQuality) -> list[Bound]:
+    """Reads the cut-offs where a share is to be kept."""
+    key, least = "min_score", 2.5 if config.min_score is None else config.min_score
     if config.keep_fraction is not None:
         cutoffs = load_cutoffs(config.cutoffs or "", "neural_quality.score")
-        least = cutoffs.at(1 - config.keep_fraction) or 0.0
-    return mark(docs, [Bound("low_neural_quality", "neural_quality.score", least=least)])
+        key, least = "keep_fraction", cutoffs.at(1 - config.keep_fraction) or 0.0
+    return [Bound("low_neural_quality", "neural_quality.score", least=least, key=key)]
 
 
 def load_neural(config: NeuralQuality) -> Classifier:

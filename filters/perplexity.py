@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from filters.cutoffs import EVERY, load_cutoffs
 from filters.perplexity_text import CCNET, Ccnet, Units, load_sentencepiece, sentences
-from filters.rules import Bound, mark, record, with_signals
+from filters.rules import Bound, at_most, mark, record, with_signals
 
 MAX_PERPLEXITY = 1500.0
 BUCKETS = ("head", "middle", "tail")
@@ -96,19 +96,25 @@ def perplexity(docs: pa.Table, config: Perplexity) -> pa.Table:
     high_perplexity, low_perplexity, unwanted_bucket, no_language_model and surprising_lines."""
     labels = languages_of(docs, config)
     signals = measure_perplexity(docs["text"], labels, config)
-    docs = with_signals(docs, "perplexity", signals)
+    return decide_perplexity(with_signals(docs, "perplexity", signals), config)
+
+
+def decide_perplexity(docs: pa.Table, config: Perplexity) -> pa.Table:
+    """Marks from the signals alone, and language.label; adds perplexity.bucket with cut-offs."""
     if config.cutoffs:
-        docs = _mark_buckets(docs, labels, config)
-    else:
-        bounds = [Bound("high_perplexity", "perplexity.value", most=config.most)]
-        if config.min_perplexity is not None:
-            least = config.min_perplexity
-            bounds.append(Bound("low_perplexity", "perplexity.value", least=least))
-        docs = mark(docs, bounds)
-    if config.max_surprising_fraction is None:
-        return docs
-    most = config.max_surprising_fraction
-    return mark(docs, [Bound("surprising_lines", "perplexity.surprising_fraction", most=most)])
+        docs = _mark_buckets(docs, languages_of(docs, config), config)
+    return mark(docs, perplexity_bounds(config))
+
+
+def perplexity_bounds(config: Perplexity) -> list[Bound]:
+    value, least = "perplexity.value", config.min_perplexity
+    most = None if config.cutoffs else config.most
+    lines = "perplexity.surprising_fraction", "max_surprising_fraction"
+    return [
+        Bound("high_perplexity", value, most=most, key="max_perplexity"),
+        Bound("low_perplexity", value, least=least, key="min_perplexity"),
+        at_most(config, "surprising_lines", *lines),
+    ]
 
 
 def languages_of(docs: pa.Table, config: Perplexity) -> list[str | None]:

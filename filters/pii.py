@@ -27,7 +27,7 @@ from filters.pii_names import NER_ENTITIES, find_names, load_model
 from filters.pii_pseudonyms import pseudonym, read_key
 from filters.pii_rules import Span, judge
 from filters.pii_windows import find_windows
-from filters.rules import Bound, mark, with_signals
+from filters.rules import Bound, at_most, mark, with_signals
 
 ENTITIES = ("secret", "crypto", "email", "ip", "iban", "card", "ssn", "phone")
 """The surer first: decides between spans of one length."""
@@ -107,7 +107,11 @@ def scrub_pii(docs: pa.Table, config: ScrubPii) -> pa.Table:
         docs = docs.set_column(docs.column_names.index("text"), docs.field("text"), scrubbed)
     if config.max_entities is None:
         return docs
-    return mark(docs, [Bound("too_many_entities", "pii.n_entities", most=config.max_entities)])
+    return mark(docs, scrub_pii_bounds(config))
+
+
+def scrub_pii_bounds(config: ScrubPii) -> list[Bound]:
+    return [at_most(config, "too_many_entities", "pii.n_entities", "max_entities")]
 
 
 def find_pii(texts: pa.Array, config: ScrubPii) -> Iterator[tuple[int, bytes, list[Span]]]:

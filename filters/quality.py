@@ -70,14 +70,25 @@ def quality(docs: pa.Table, config: Quality) -> pa.Table:
     model = load_quality(config)
     lines = one_line(docs["text"], config.prefix_chars or None)
     scores = measure_quality(lines, model, config.positive_label)
-    docs = with_signals(docs, "quality", {"score": scores})
+    return decide_quality(with_signals(docs, "quality", {"score": scores}), config)
+
+
+def decide_quality(docs: pa.Table, config: Quality) -> pa.Table:
+    """Marks from the score alone."""
     if config.pareto_alpha is not None:
         return _mark_undrawn(docs, config.pareto_alpha, config.pareto_seed)
-    least = MIN_SCORE if config.min_score is None else config.min_score
+    return mark(docs, quality_bounds(config))
+
+
+def quality_bounds(config: Quality) -> list[Bound]:
+    """Reads the cut-offs where a share is to be kept; off under Pareto sampling."""
+    if config.pareto_alpha is not None:
+        return [Bound("low_quality", "quality.score", key="min_score")]
+    key, least = "min_score", MIN_SCORE if config.min_score is None else config.min_score
     if config.keep_fraction is not None:
         cutoffs = load_cutoffs(config.cutoffs or "", "quality.score")
-        least = cutoffs.at(1 - config.keep_fraction) or 0.0
-    return mark(docs, [Bound("low_quality", "quality.score", least=least)])
+        key, least = "keep_fraction", cutoffs.at(1 - config.keep_fraction) or 0.0
+    return [Bound("low_quality", "quality.score", least=least, key=key)]
 
 
 def load_quality(config: Quality) -> "fasttext.FastText._FastText":

@@ -7,9 +7,9 @@ put bounds on any of them. A signal of lines (rps_lines_*) is stored as its mean
 Left out: rps_doc_ml_* and rps_doc_*_importance (classifiers and DSIR weights: the step `quality`
 takes a classifier), rps_doc_ut1_blacklist (a table of domains: `url_filter`), ccnet_* (perplexity,
 bucket, language: `perplexity` and `language`), minhash_signature_* (deduplication). Words:
-"normalized" ones are the lower-cased text without ASCII punctuation, in NFD, cut at white space; raw
-ones are runs of \\w or of other visible characters. rps_doc_lorem_ipsum counts the two whole words.
-Speed on web pages, one core: 25 MB/s.
+"normalized" ones are the lower-cased text without ASCII punctuation, in NFD, cut at white space;
+raw ones are runs of \\w or of other visible characters. rps_doc_lorem_ipsum counts the two whole
+words. Speed on web pages, one core: 25 MB/s.
 """
 
 from dataclasses import dataclass, field
@@ -67,9 +67,19 @@ class RedPajama:
 def redpajama(docs: pa.Table, config: RedPajama) -> pa.Table:
     """Adds redpajama.rps_*, marks what a bound of the config rules out."""
     docs = with_signals(docs, "redpajama", measure(docs["text"], *load_redpajama(config)))
-    bounds = [Bound(f"low_{n}", f"redpajama.{n}", least=v) for n, v in config.least.items()]
-    bounds += [Bound(f"high_{n}", f"redpajama.{n}", most=v) for n, v in config.most.items()]
-    return mark(docs, bounds)
+    return mark(docs, redpajama_bounds(config))
+
+
+def redpajama_bounds(config: RedPajama) -> list[Bound]:
+    """Those of the config in its order, then all that are off."""
+    least, most = config.least, config.most
+    return [
+        Bound(f"low_{n}", f"redpajama.{n}", least=least.get(n), key=f"least.{n}")
+        for n in dict.fromkeys([*least, *SIGNALS])
+    ] + [
+        Bound(f"high_{n}", f"redpajama.{n}", most=most.get(n), key=f"most.{n}")
+        for n in dict.fromkeys([*most, *SIGNALS])
+    ]
 
 
 def load_redpajama(config: RedPajama) -> tuple[tuple[str, ...], tuple[str, ...]]:

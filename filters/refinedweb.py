@@ -19,7 +19,7 @@ from filters.c4 import line_arguments
 from filters.characters import character_traits
 from filters.kernels import character_tables, text_buffers
 from filters.refinedweb_lines import ANYWHERE, COUNTS, END, START, correct_lines
-from filters.rules import Bound, mark, quotient, with_signals
+from filters.rules import Bound, at_most, mark, quotient, with_signals
 from filters.spans import spans_of, split
 from filters.tokens import KIND, SYMBOL
 
@@ -60,14 +60,17 @@ def refinedweb(docs: pa.Table, config: RefinedWeb) -> pa.Table:
     texts = docs["text"]
     columns, left = measure(texts, config)
     docs = with_signals(docs, "refinedweb", columns)
-    removed = "refinedweb.removed_word_fraction"
-    bounds = [
-        Bound("no_word", "refinedweb.n_words", least=1),
-        Bound("too_many_words_removed", removed, most=config.max_removed_word_fraction),
-    ]
-    docs = mark(docs, bounds)
+    docs = mark(docs, refinedweb_bounds(config))
     edited = pc.if_else(docs["rule"].is_null(), left, texts)
     return docs.set_column(docs.column_names.index("text"), docs.schema.field("text"), edited)
+
+
+def refinedweb_bounds(config: RefinedWeb) -> list[Bound]:
+    signal, key = "refinedweb.removed_word_fraction", "max_removed_word_fraction"
+    return [
+        Bound("no_word", "refinedweb.n_words", least=1),
+        at_most(config, "too_many_words_removed", signal, key),
+    ]
 
 
 def measure(texts: pa.ChunkedArray, config: RefinedWeb) -> tuple[dict[str, pa.Array], pa.Array]:

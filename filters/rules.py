@@ -6,7 +6,7 @@ names of all that fail. A null measurement fails: Arrow nulls would pass through
 `if_else` and could erase an earlier mark, so the deciding is in numpy.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +16,25 @@ from pipeline.schema import REMOVAL
 
 
 class Bound(NamedTuple):
-    """`rule` names the fault. A row fails if its signal is null, below `least` or above `most`."""
+    """`rule` names the fault. A row fails if its signal is null, below `least` or above `most`. One
+    without either is off."""
 
     rule: str
     signal: str  # a column of the table, numeric or boolean (as 0 and 1)
     least: float | None = None
     most: float | None = None
+    key: str = ""  # of the config, that sets the threshold; "" where none does
+    among: tuple[str, ...] | None = None  # only documents of these languages of code
+    besides: tuple[str, ...] = ()  # not documents of these
+
+
+def at_least(config: Any, rule: str, signal: str, key: str, **where: Any) -> Bound:
+    """The bound whose threshold is a key of the config."""
+    return Bound(rule, signal, least=getattr(config, key), key=key, **where)
+
+
+def at_most(config: Any, rule: str, signal: str, key: str, **where: Any) -> Bound:
+    return Bound(rule, signal, most=getattr(config, key), key=key, **where)
 
 
 def with_signals(
@@ -49,6 +62,8 @@ def mark(docs: pa.Table, bounds: list[Bound]) -> pa.Table:
     failed rule to `failed`."""
     verdicts = []
     for bound in bounds:
+        if bound.least is bound.most is None:
+            continue
         value, null = _as_float(docs[bound.signal])
         failing = null.copy()
         threshold = np.full(len(value), np.nan)
@@ -61,8 +76,23 @@ def mark(docs: pa.Table, bounds: list[Bound]) -> pa.Table:
                 high = value > bound.most
                 failing |= high
                 threshold[high | (null & np.isnan(threshold))] = bound.most
+        if bound.among is not None or bound.besides:
+            failing &= concerned(docs, bound)
         verdicts.append((bound.rule, failing, np.where(null, np.nan, value), threshold))
     return record(docs, verdicts)
+
+
+def concerned(docs: pa.Table, bound: Bound) -> np.ndarray:
+    """bool[rows]: documents in a language of code for which the bound holds."""
+    language = languages_of_code(docs)
+    here = np.ones(len(language), bool) if bound.among is None else np.isin(language, bound.among)
+    return here & ~np.isin(language, bound.besides)
+
+
+def languages_of_code(docs: pa.Table) -> np.ndarray:
+    """`language` in each document's meta, "" where it has none."""
+    found = pc.map_lookup(docs["meta"], "language", "first")
+    return pc.fill_null(found, "").to_numpy(zero_copy_only=False).astype(str)
 
 
 def record(

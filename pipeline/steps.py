@@ -13,28 +13,63 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.c4 import C4, c4
-from filters.code import LlamaCode, StarCoder, StarCoder2, llama_code, starcoder, starcoder2
+from filters.c4 import C4, c4, c4_bounds
+from filters.code import (
+    LlamaCode,
+    StarCoder,
+    StarCoder2,
+    llama_code,
+    llama_code_bounds,
+    starcoder,
+    starcoder2,
+    starcoder2_bounds,
+    starcoder_bounds,
+)
 from filters.decontaminate import Decontaminate, decontaminate, load_sets
-from filters.dolma import DolmaRepetition, dolma_repetition
-from filters.fineweb import FineWeb, fineweb
-from filters.gopher import GopherQuality, GopherRepetition, gopher_quality, gopher_repetition
+from filters.dolma import DolmaRepetition, dolma_repetition, dolma_repetition_bounds
+from filters.fineweb import FineWeb, fineweb, fineweb_bounds
+from filters.gopher import (
+    GopherQuality,
+    GopherRepetition,
+    gopher_quality,
+    gopher_quality_bounds,
+    gopher_repetition,
+    gopher_repetition_bounds,
+)
 from filters.kernels import hash_strings
-from filters.keywords import Keywords, keywords, load_keywords
-from filters.language import Language, language, load_language
-from filters.link_list import LinkList, link_list, load_links
-from filters.madlad import Madlad, load_madlad, madlad
-from filters.massiveweb import MassiveWebRepetition, massiveweb_repetition
-from filters.neural_quality import NeuralQuality, load_neural, neural_quality
-from filters.perplexity import Perplexity, load_perplexity, perplexity
-from filters.pii import ScrubPii, scrub_pii
+from filters.keywords import Keywords, keywords, keywords_bounds, load_keywords
+from filters.language import Language, decide_language, language, language_bounds, load_language
+from filters.link_list import LinkList, link_list, link_list_bounds, load_links
+from filters.madlad import Madlad, load_madlad, madlad, madlad_bounds
+from filters.massiveweb import (
+    MassiveWebRepetition,
+    massiveweb_repetition,
+    massiveweb_repetition_bounds,
+)
+from filters.neural_quality import NeuralQuality, load_neural, neural_quality, neural_quality_bounds
+from filters.perplexity import (
+    Perplexity,
+    decide_perplexity,
+    load_perplexity,
+    perplexity,
+    perplexity_bounds,
+)
+from filters.pii import ScrubPii, scrub_pii, scrub_pii_bounds
 from filters.pii import prepare as prepare_pii
-from filters.quality import Quality, load_quality, quality
-from filters.redpajama import RedPajama, load_redpajama, redpajama
-from filters.refinedweb import RefinedWeb, refinedweb
-from filters.rules import with_removal
+from filters.quality import Quality, decide_quality, load_quality, quality, quality_bounds
+from filters.redpajama import RedPajama, load_redpajama, redpajama, redpajama_bounds
+from filters.refinedweb import RefinedWeb, refinedweb, refinedweb_bounds
+from filters.rules import Bound, with_removal
 from filters.url import URL_LISTS, UrlFilter, load_url_lists, url_filter
 from pipeline.schema import DOCUMENT, REMOVAL, Fault
+
+
+def never(config: Any) -> bool:
+    return False
+
+
+def always(config: Any) -> bool:
+    return True
 
 
 class Step(NamedTuple):
@@ -42,30 +77,74 @@ class Step(NamedTuple):
     config: type
     files: tuple[str, ...] = ()  # config keys that name files: models and test sets
     prepare: Callable[[Any], Any] | None = None  # loads them; ValueError where they are no use
+    bounds: Callable[[Any], list[Bound]] | None = None  # its rules with a threshold
+    decide: Callable[[pa.Table, Any], pa.Table] | None = None
+    """Marks from signals that are there; None: `function` marks by nothing but `bounds`, or for a
+    step without them in a way that only it knows."""
+    deciding: tuple[str, ...] = ()  # config keys that only `decide` reads, beside those of `bounds`
+    edits: Callable[[Any], bool] = never  # whether it may change texts
 
 
 STEPS: dict[str, Step] = {
     "url_filter": Step(url_filter, UrlFilter, URL_LISTS, load_url_lists),
-    "link_list": Step(link_list, LinkList, ("links",), load_links),
-    "language": Step(language, Language, ("model",), load_language),
-    "gopher_repetition": Step(gopher_repetition, GopherRepetition),
-    "gopher_quality": Step(gopher_quality, GopherQuality),
-    "c4": Step(c4, C4),
-    "fineweb": Step(fineweb, FineWeb),
-    "massiveweb_repetition": Step(massiveweb_repetition, MassiveWebRepetition),
-    "refinedweb": Step(refinedweb, RefinedWeb),
-    "redpajama": Step(redpajama, RedPajama, ("stop_words", "bad_words"), load_redpajama),
-    "dolma_repetition": Step(dolma_repetition, DolmaRepetition),
-    "madlad": Step(madlad, Madlad, ("cursed",), load_madlad),
-    "llama_code": Step(llama_code, LlamaCode),
-    "starcoder": Step(starcoder, StarCoder),
-    "starcoder2": Step(starcoder2, StarCoder2),
-    "keywords": Step(keywords, Keywords, ("lists",), load_keywords),
-    "perplexity": Step(perplexity, Perplexity, ("model", "tokenizer", "cutoffs"), load_perplexity),
-    "quality": Step(quality, Quality, ("model", "cutoffs"), load_quality),
-    "neural_quality": Step(neural_quality, NeuralQuality, ("model", "cutoffs"), load_neural),
-    "decontaminate": Step(decontaminate, Decontaminate, ("against", "background"), load_sets),
-    "scrub_pii": Step(scrub_pii, ScrubPii, ("key_file",), prepare_pii),
+    "link_list": Step(link_list, LinkList, ("links",), load_links, link_list_bounds),
+    "language": Step(
+        language,
+        Language,
+        ("model",),
+        load_language,
+        language_bounds,
+        decide_language,
+        ("keep", "min_scores"),
+    ),
+    "gopher_repetition": Step(gopher_repetition, GopherRepetition, bounds=gopher_repetition_bounds),
+    "gopher_quality": Step(gopher_quality, GopherQuality, bounds=gopher_quality_bounds),
+    "c4": Step(c4, C4, bounds=c4_bounds, edits=always),
+    "fineweb": Step(fineweb, FineWeb, bounds=fineweb_bounds),
+    "massiveweb_repetition": Step(
+        massiveweb_repetition, MassiveWebRepetition, bounds=massiveweb_repetition_bounds
+    ),
+    "refinedweb": Step(refinedweb, RefinedWeb, bounds=refinedweb_bounds, edits=always),
+    "redpajama": Step(
+        redpajama, RedPajama, ("stop_words", "bad_words"), load_redpajama, redpajama_bounds
+    ),
+    "dolma_repetition": Step(dolma_repetition, DolmaRepetition, bounds=dolma_repetition_bounds),
+    "madlad": Step(madlad, Madlad, ("cursed",), load_madlad, madlad_bounds),
+    "llama_code": Step(llama_code, LlamaCode, bounds=llama_code_bounds),
+    "starcoder": Step(starcoder, StarCoder, bounds=starcoder_bounds),
+    "starcoder2": Step(starcoder2, StarCoder2, bounds=starcoder2_bounds),
+    "keywords": Step(keywords, Keywords, ("lists",), load_keywords, keywords_bounds),
+    "perplexity": Step(
+        perplexity,
+        Perplexity,
+        ("model", "tokenizer", "cutoffs"),
+        load_perplexity,
+        perplexity_bounds,
+        decide_perplexity,
+        ("percentiles", "keep"),
+    ),
+    "quality": Step(
+        quality,
+        Quality,
+        ("model", "cutoffs"),
+        load_quality,
+        quality_bounds,
+        decide_quality,
+        ("min_score", "keep_fraction", "pareto_alpha", "pareto_seed"),
+    ),
+    "neural_quality": Step(
+        neural_quality, NeuralQuality, ("model", "cutoffs"), load_neural, neural_quality_bounds
+    ),
+    "decontaminate": Step(
+        decontaminate,
+        Decontaminate,
+        ("against", "background"),
+        load_sets,
+        edits=lambda config: config.mode == "cut",
+    ),
+    "scrub_pii": Step(
+        scrub_pii, ScrubPii, ("key_file",), prepare_pii, scrub_pii_bounds, edits=always
+    ),
 }
 
 AUDIT_SEED = 0x41554449
