@@ -146,7 +146,7 @@ def plan_mixture(histograms: Mapping[str, np.ndarray], config: Mixture) -> dict[
     cannot fill.
     """
     available = {name: int(h.sum()) for name, h in histograms.items() if name}
-    most = {name: available[name] * _cap(name, config) for name in available}
+    most = {name: available[name] * epochs_cap(name, config) for name in available}
     if config.scheme == "weights":
         weights = _group_weights(available, config)
         wanted = _by_weight(weights, most, available, config)
@@ -163,7 +163,8 @@ def plan_mixture(histograms: Mapping[str, np.ndarray], config: Mixture) -> dict[
     }
 
 
-def _cap(group: str, config: Mixture) -> float:
+def epochs_cap(group: str, config: Mixture) -> float:
+    """How often a group may be repeated."""
     epochs = config.epochs
     return epochs.get(group, epochs.get(source_of(group), config.max_epochs))
 
@@ -208,7 +209,7 @@ def _by_weight(
             epochs = wanted[tightest] / available[tightest]
             raise ValueError(
                 f"mixture.tokens: {config.tokens} would repeat {tightest} {epochs:.2f} times, "
-                f"max_epochs is {_cap(tightest, config):g}; use "
+                f"max_epochs is {epochs_cap(tightest, config):g}; use "
                 f"{int(most[tightest] / weights[tightest])} or less, a smaller weight for "
                 f'{tightest}, or when_short = "redistribute"'
             )
