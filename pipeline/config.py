@@ -74,6 +74,8 @@ class Dedup:
     document, then the id."""
     partitions: int = 16
     """Tasks of each exchange. Part of the identity of its files: choose it once."""
+    report_clusters_over: int = 10
+    """Clusters of near-duplicates with more documents are in the manifest, the largest 100."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from dedup.lsh import choose_bands, s_curve
-from pipeline import exchange
+from dedup.lsh import CURVE_AT, choose_bands, s_curve
+from dedup.recall import DOCUMENTS, estimate
+from pipeline import exchange, exchange_near, exchange_resolve
 from pipeline.config import resolved
 from pipeline.executor import make_task
 from pipeline.ledger import conserve
@@ -25,11 +26,14 @@ Records = list[dict[str, Any]]
 DEDUP_CODE = (
     "dedup",
     "filters/kernels.py",
+    "filters/words.py",
     "pipeline/exchange.py",
+    "pipeline/exchange_near.py",
+    "pipeline/exchange_resolve.py",
     "pipeline/parts.py",
     "pipeline/schema.py",
 )
-ROUTED = ("fates", "keepers", "repeats")
+ROUTED = ("fates", "keepers", "clusters", "repeats")
 
 
 def deduplicate(state: State, pieces: list[Piece], out: str) -> list[Piece]:
@@ -37,7 +41,7 @@ def deduplicate(state: State, pieces: list[Piece], out: str) -> list[Piece]:
     dedup = state.run.dedup
     signed = _sign(state, pieces)
     exact = _find_exact(state, signed) if dedup.exact else []
-    near = _find_near(state, signed, exact) if dedup.minhash else []
+    near = _find_near(state, pieces, signed, exact) if dedup.minhash else []
     repeats = _find_repeats(state, signed, exact + near) if dedup.ngrams else []
     routed = _route(state, pieces, exact, near, repeats)
     records = _resolve(state, pieces, routed, out)
@@ -47,10 +51,8 @@ def deduplicate(state: State, pieces: list[Piece], out: str) -> list[Piece]:
 
 def _sign(state: State, pieces: list[Piece]) -> Records:
     run, dedup = state.run, state.run.dedup
-    bands = (0, 0)
+    bands = _banding(state)
     if dedup.minhash:
-        config = dedup.minhash
-        bands = choose_bands(config.similarity, config.recall, config.permutations)
         curve = ", ".join(f"{share:.0%} at {s:g}" for s, share in s_curve(*bands))
         print(f"minhash: {bands[0]} bands of {bands[1]} rows propose {curve}", file=sys.stderr)
     priorities = {name: i for i, name in enumerate(dedup.prefer)}
@@ -67,29 +69,86 @@ def _sign(state: State, pieces: list[Piece]) -> Records:
     return state.stage("sign", tasks)
 
 
+def _banding(state: State) -> tuple[int, int]:
+    if not (config := state.run.dedup.minhash):
+        return 0, 0
+    return choose_bands(config.similarity, config.recall, config.permutations)
+
+
 def _find_exact(state: State, signed: Records) -> Records:
     args: dict[str, Any] = {"keys": [path_of(record, "keys") for record in signed]}
     return _by_partition(state, "exact", exchange.exact_partition, args, [contents(signed, "keys")])
 
 
-def _find_near(state: State, signed: Records, exact: Records) -> Records:
-    config, n = state.run.dedup.minhash, state.run.dedup.partitions
-    args: dict[str, Any] = {"bands": [path_of(record, "bands") for record in signed]}
-    args |= {"fates": paths(exact, "fates"), "config": config}
-    inputs = [contents(signed, "bands"), contents(exact, "fates")]
-    paired = _by_partition(state, "pairs", exchange.pairs_partition, args, inputs)
+def _find_near(state: State, pieces: list[Piece], signed: Records, exact: Records) -> Records:
+    dedup, banding = state.run.dedup, _banding(state)
+    config = {"config": dedup.minhash}
+    args: dict[str, Any] = {
+        role: [path_of(r, role) for r in signed] for role in ("bands", "samples")
+    }
+    n_shingled = sum(record["counts"].get("shingled", 0) for record in signed)
+    args |= {"fates": paths(exact, "fates"), "fraction": min(1.0, DOCUMENTS / max(n_shingled, 1))}
+    inputs = [contents(signed, "bands"), contents(signed, "samples"), contents(exact, "fates")]
+    paired = _by_partition(state, "pairs", exchange_near.pairs_partition, args | config, inputs)
 
-    args = {"shingles": [path_of(record, "shingles") for record in signed]}
-    args |= {"pairs": paths(paired, "pairs"), "config": config}
-    inputs = [contents(paired, "pairs"), contents(signed, "shingles")]
-    verified = _by_partition(state, "verify", exchange.verify_partition, args, inputs)
+    args = {"wanted": paths(paired, "wanted")}
+    args |= {"shingles": [path_of(record, "shingles") for record in signed]}
+    inputs = [contents(paired, "wanted"), contents(signed, "shingles")]
+    sets = _by_partition(state, "sets", exchange_near.sets_partition, args, inputs)
 
-    args = {"edges": paths(verified, "edges"), "config": config, "partitions": n}
-    assert config
-    identity: list[Any] = [contents(verified, "edges"), dataclasses.asdict(config), n]
+    args = {"pairs": paths(paired, "pairs"), "sets": paths(sets, "sets"), "banding": banding}
+    inputs = [contents(paired, "pairs"), contents(sets, "sets")]
+    verified = _by_partition(state, "verify", exchange_near.verify_partition, args | config, inputs)
+    near = _find_keepers(state, pieces, verified)
+    state.reports["minhash"] = _minhash_report(state, pieces, verified, near, banding)
+    return near
+
+
+def _find_keepers(state: State, pieces: list[Piece], verified: Records) -> Records:
+    dedup, code = state.run.dedup, code_version(*DEDUP_CODE)
+    args: dict[str, Any] = {"forests": paths(verified, "forest"), "partitions": dedup.partitions}
+    identity = [contents(verified, "forest"), dedup.partitions, code]
+    task = make_task("the verified graph", exchange_near.components_task, args, *identity)
+    merged = state.stage("components", [task])
+
+    args = {"edges": [path_of(record, "edges") for record in verified]}
+    args |= {"component": paths(merged, "components")}
+    inputs = [contents(verified, "edges"), contents(merged, "components")]
+    graph = _by_partition(state, "graph", exchange_near.graph_partition, args, inputs)
+
+    args = {role: paths(graph, role) for role in ("edges", "nodes")}
+    args |= {"config": dedup.minhash, "over": dedup.report_clusters_over}
+    inputs = [contents(graph, "edges"), contents(graph, "nodes")]
+    return _by_partition(state, "keepers", exchange_near.keepers_partition, args, inputs)
+
+
+def _minhash_report(
+    state: State, pieces: list[Piece], verified: Records, near: Records, banding: tuple[int, int]
+) -> dict[str, Any]:
+    """What the bands proposed and missed, and the large clusters, for the manifest."""
+    counts = [record["counts"] for record in verified]
+    candidates = sum(c["candidate_pairs"] for c in counts)
+    pairs = sum(c["verified_pairs"] for c in counts)
+    recall = estimate([c["sampled"] for c in counts])
+    promised = dict(s_curve(*banding))
+    for at in CURVE_AT:
+        recall["by_similarity"][f"{at:g}"]["at_lower_end"] = round(promised[at], 4)
+    args = {"large": paths(near, "large"), "documents": [piece.path for piece in pieces]}
+    identity = [contents(near, "large"), [piece.content for piece in pieces]]
     code = code_version(*DEDUP_CODE)
-    task = make_task("the verified graph", exchange.keepers_task, args, *identity, code)
-    return state.stage("keepers", [task])
+    task = make_task("large clusters", exchange_near.clusters_task, args, *identity, code)
+    [found] = state.stage("clusters", [task])
+    return {
+        "bands": banding[0],
+        "rows": banding[1],
+        "candidate_pairs": candidates,
+        "verified_pairs": pairs,
+        "precision_of_candidates": round(pairs / candidates, 4) if candidates else None,
+        "recall": recall,
+        "clusters": sum(record["counts"]["clusters"] for record in near),
+        "large_clusters": sum(record["counts"]["large_clusters"] for record in near),
+        "largest_clusters": found["counts"]["largest"],
+    }
 
 
 def _find_repeats(state: State, signed: Records, fates: Records) -> Records:
@@ -103,11 +162,13 @@ def _route(
     state: State, pieces: list[Piece], exact: Records, near: Records, repeats: Records
 ) -> Records:
     args: dict[str, Any] = {"exact": paths(exact, "fates"), "near": paths(near, "fates")}
-    args |= {"keepers": paths(exact + near, "keepers"), "repeats": paths(repeats, "repeats")}
+    args |= {"keepers": paths(exact + near, "keepers"), "clusters": paths(near, "clusters")}
+    args |= {"repeats": paths(repeats, "repeats")}
     args |= {"documents": [piece.path for piece in pieces]}
     inputs = [contents(exact, "fates"), contents(near, "fates"), contents(repeats, "repeats")]
+    inputs += [contents(near, "clusters"), contents(exact + near, "keepers")]
     inputs.append([piece.content for piece in pieces])
-    return _by_partition(state, "route", exchange.route_partition, args, inputs)
+    return _by_partition(state, "route", exchange_resolve.route_partition, args, inputs)
 
 
 def _resolve(state: State, pieces: list[Piece], routed: Records, out: str) -> Records:
@@ -117,11 +178,16 @@ def _resolve(state: State, pieces: list[Piece], routed: Records, out: str) -> Re
         mine = routed[i % len(routed)]
         args: dict[str, Any] = {"source": piece.source, "path": piece.path, "ngrams": ngrams}
         args |= {role: path_of(mine, f"{role}-{i}") for role in ROUTED}
-        args |= {"out": out, "batch_bytes": run.batch_bytes}
+        args |= {"out": out, "batch_bytes": run.batch_bytes, "minhash": bool(run.dedup.minhash)}
         identity: list[Any] = [piece.content, [content_of(mine, f"{role}-{i}") for role in ROUTED]]
-        identity += [dataclasses.asdict(ngrams) if ngrams else None, out, run.batch_bytes]
+        identity += [
+            dataclasses.asdict(ngrams) if ngrams else None,
+            out,
+            run.batch_bytes,
+            args["minhash"],
+        ]
         code = code_version(*DEDUP_CODE)
-        tasks.append(make_task(piece.label, exchange.resolve_part, args, *identity, code))
+        tasks.append(make_task(piece.label, exchange_resolve.resolve_part, args, *identity, code))
     return state.stage("dedup", tasks)
 
 

@@ -184,11 +184,16 @@ def read_partition(
     for part, path in enumerate(paths):
         if path is None:
             continue
-        with open_input(join(root, path)) as file, pa.ipc.open_file(file) as reader:
+        with open_input(located(root, path)) as file, pa.ipc.open_file(file) as reader:
             mine = range(partition, reader.num_record_batches, partitions)
             table = pa.Table.from_batches([reader.get_batch(i) for i in mine], schema=schema)
         tables.append(in_corpus(table, part) if own_rows else table)
     return pa.concat_tables(tables).combine_chunks()
+
+
+def located(root: str, path: str) -> str:
+    """Below the root, unless the path says where it is itself (a file of an index)."""
+    return path if path.startswith("/") or "://" in path else join(root, path)
 
 
 def in_corpus(table: pa.Table, part: int) -> pa.Table:
@@ -223,7 +228,7 @@ def read_tables(
 ) -> Iterator[pa.Table]:
     """A part's rows in order, row group by row group, in tables of about `batch_bytes` of text at
     most."""
-    with open_input(join(root, path)) as file:
+    with open_input(located(root, path)) as file:
         reader = pq.ParquetFile(file)
         for group in range(reader.num_row_groups):
             table = reader.read_row_group(group, columns=columns).combine_chunks()

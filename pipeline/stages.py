@@ -29,12 +29,14 @@ from pipeline.ledger import (
     drop_stale,
     write_manifest,
 )
+from pipeline.redecide import find_earlier, measurements, source_of
 from pipeline.sources import FORMATS
 from pipeline.state import Piece, State, input_path, next_pieces
 from pipeline.steps import STEPS, Use
 from pipeline.storage import (
     code_version,
     delete,
+    digest,
     exists,
     expand,
     expand_names,
@@ -47,7 +49,10 @@ from pipeline.storage import (
 from pipeline.token_stages import make_tokens
 
 INGEST_CODE = ("pipeline/sources", "pipeline/extract", "pipeline/tasks.py", "pipeline/schema.py")
-FILTER_CODE = ("filters", "pipeline/steps.py", "pipeline/tasks.py", "pipeline/schema.py")
+FILTER_CODE = (
+    *("filters", "pipeline/steps.py", "pipeline/redecide.py"),
+    *("pipeline/tasks.py", "pipeline/schema.py"),
+)
 WRITER_CODE = ("pipeline/parts.py",)
 
 # What --until may name, in order.
@@ -85,6 +90,8 @@ def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None)
         "stages": state.counts,
         "corpus_digest": corpus,
     }
+    if state.reports:
+        manifest["dedup"] = state.reports
     if "filter" in state.records and (found := summarize(state)):
         manifest["contamination"] = found
     if not until or LAST.index(until) >= LAST.index("tokenizer"):
@@ -264,15 +271,20 @@ def filter_documents(
         for name, source in run.sources.items()
     }
     stage_tasks = []
+    earlier = find_earlier(state.out)
+    measured = {name: measurements(*steps) for name, steps in resolved_steps.items()}
     for piece in pieces:
         steps, identity = resolved_steps[piece.source]
         args: dict[str, Any] = {"source": piece.source, "shard": piece.shard}
+        args["measured"] = measured[piece.source]
         args |= {"path": piece.path, "steps": steps}
         args |= {"audit_fraction": run.audit_fraction, "out": out, "batch_bytes": run.batch_bytes}
         rest = [run.audit_fraction, out, run.batch_bytes, code_version(*FILTER_CODE, *WRITER_CODE)]
-        stage_tasks.append(
-            make_task(piece.label, tasks.filter_part, args, piece.content, identity, *rest)
-        )
+        of = digest([piece.label, piece.content, run.audit_fraction, rest[-1]])
+        args["source_of_signals"] = source_of(earlier[of]) if of in earlier else None
+        task = make_task(piece.label, tasks.filter_part, args, piece.content, identity, *rest)
+        notes = {"measured": {"of": of, "steps": args["measured"]}}
+        stage_tasks.append(task._replace(notes=notes))
     records = state.stage("filter", stage_tasks)
     state.counts["filter"] = conserve("filter", records, state.counts["ingest"])
     names = [f"{p.source}/{p.shard}" for p in pieces]

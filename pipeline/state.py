@@ -26,6 +26,7 @@ class State:
         self.run, self.out, self.cluster = run, absolute(out), cluster
         self.records: dict[str, list[dict[str, Any]]] = {}
         self.counts: dict[str, dict[str, Any]] = {}  # of the stages that hand on documents
+        self.reports: dict[str, dict[str, Any]] = {}  # what else the manifest says of a stage
         self.known = _known_inputs(self.out)
 
     def stage(self, name: str, stage_tasks: list[Task]) -> list[dict[str, Any]]:

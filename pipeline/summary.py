@@ -31,6 +31,8 @@ def render_summary(manifest: dict[str, Any]) -> str:
                 f"  {source}: {counts['words_cut']:,} repeated words cut "
                 f"from {counts['cut']:,} documents"
             )
+    if near := manifest.get("dedup", {}).get("minhash"):
+        lines += _near_duplicates(near)
     if found := manifest.get("contamination"):
         heads = f"{'items':>9}{'found':>9}{'in documents':>14}{'kept':>9}"
         lines += ["", f"{'test sets':<36}{heads}"]
@@ -42,6 +44,32 @@ def render_summary(manifest: dict[str, Any]) -> str:
         lines += _section(key, manifest.get(key))
     lines += ["", f"corpus digest {manifest['corpus_digest']}"]
     return "\n".join(lines)
+
+
+def _near_duplicates(near: dict[str, Any]) -> list[str]:
+    """The recall that was measured beside what the S-curve promises, and the large clusters."""
+    proposed, similar = near["candidate_pairs"], near["verified_pairs"]
+    banding = f"{near['bands']} bands of {near['rows']} rows"
+    lines = [
+        "",
+        f"near-duplicates: {banding} proposed {proposed:,} pairs, {similar:,} were similar",
+    ]
+    recall = near["recall"]
+    rows = [(f"from {at}", row) for at, row in recall["by_similarity"].items()]
+    for name, row in [*rows, ("all similar", recall)]:
+        if row["pairs"]:
+            lines.append(
+                f"  {name:<12} recall {row['recall']:.3f} +-{row['error']:.3f}, "
+                f"expected {row['expected']:.3f} ({row['pairs']:,} pairs sampled)"
+            )
+    for row in near["largest_clusters"][:10]:
+        head = " ".join(row["head"].split())[:40]
+        span = f"{row['min_similarity']:.2f} to {row['max_similarity']:.2f}"
+        lines.append(
+            f"  cluster {row['cluster']}: {row['documents']:,} documents, {row['kept']:,} kept, "
+            f"similarity {span}: {head}"
+        )
+    return lines
 
 
 def _section(name: str, figures: dict[str, Any] | None) -> list[str]:

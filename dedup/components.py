@@ -1,0 +1,73 @@
+"""Connected components of the verified graph, from partitions of its edges.
+
+Each partition is contracted to a spanning forest: the edges that joined two trees, fewer than it
+has documents, whatever its edges. The forests are merged by union-find in one process, which holds
+16 bytes for each document with a verified edge: its place and its parent.
+
+Components say which documents belong together (a split into training and validation must not cut
+through them) and let `keepers.py` work on partitions of whole components. They do not say who is
+removed: that would be chains.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numba import njit
+
+Forest = tuple[np.ndarray, np.ndarray]  # the ends (a, b) of edges: uint64 places
+
+
+def spanning_forest(a: np.ndarray, b: np.ndarray) -> Forest:
+    """The edges that connect as much as all of them do: those that joined two trees."""
+    docs = np.unique(np.concatenate([a, b]))
+    parent = np.arange(len(docs))
+    joined = _join(parent, np.searchsorted(docs, a), np.searchsorted(docs, b))
+    return a[joined], b[joined]
+
+
+def components(docs: np.ndarray, forests: Iterable[Forest]) -> np.ndarray:
+    """The first document of the component of each of `docs` (sorted, distinct uint64)."""
+    parent = np.arange(len(docs))
+    for a, b in forests:
+        _join(parent, np.searchsorted(docs, a), np.searchsorted(docs, b))
+    _flatten(parent)
+    return docs[parent]
+
+
+def ends(forests: Iterable[Forest]) -> np.ndarray:
+    """The documents of some forests, sorted and distinct. A forest at a time is merged in, or as
+    many as are as large as what is there, so that the work is n log n in all."""
+    docs = np.empty(0, np.uint64)
+    waiting: list[np.ndarray] = []
+    for a, b in forests:
+        waiting.append(np.unique(np.concatenate([a, b])))
+        if sum(map(len, waiting)) > len(docs):
+            docs = np.unique(np.concatenate([docs, *waiting]))
+            waiting = []
+    return np.unique(np.concatenate([docs, *waiting])) if waiting else docs
+
+
+@njit(cache=True, nogil=True)
+def _root(parent: np.ndarray, i: int) -> int:
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]  # halves the path
+        i = parent[i]
+    return i
+
+
+@njit(cache=True, nogil=True)
+def _join(parent: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Unites the trees of each edge's ends under the smaller root; which edges did that."""
+    joined = np.zeros(len(a), np.bool_)
+    for e in range(len(a)):
+        i, j = _root(parent, a[e]), _root(parent, b[e])
+        if i != j:
+            parent[max(i, j)] = min(i, j)
+            joined[e] = True
+    return joined
+
+
+@njit(cache=True, nogil=True)
+def _flatten(parent: np.ndarray) -> None:
+    for i in range(len(parent)):
+        parent[i] = parent[parent[i]]  # a parent comes before its children: it is a root already
