@@ -33,6 +33,7 @@ class Task(NamedTuple):
     label: str
     function: Callable[..., dict[str, Any]]
     args: dict[str, Any]
+    notes: dict[str, Any] = {}  # noqa: RUF012 - what the record says beside, never written to
 
 
 class StageError(RuntimeError):
@@ -139,7 +140,7 @@ def perform(
     part = Part(root, stage, task.key, task.label)
     try:
         counts = task.function(part, **task.args)
-        return part.commit(counts)
+        return part.commit(counts, **task.notes)
     except BaseException:
         part.abandon()
         raise

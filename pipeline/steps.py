@@ -59,7 +59,7 @@ from filters.pii import prepare as prepare_pii
 from filters.quality import Quality, decide_quality, load_quality, quality, quality_bounds
 from filters.redpajama import RedPajama, load_redpajama, redpajama, redpajama_bounds
 from filters.refinedweb import RefinedWeb, refinedweb, refinedweb_bounds
-from filters.rules import Bound, with_removal
+from filters.rules import Bound, mark, with_removal, with_signals
 from filters.url import URL_LISTS, UrlFilter, load_url_lists, url_filter
 from pipeline.schema import DOCUMENT, REMOVAL, Fault
 
@@ -133,7 +133,12 @@ STEPS: dict[str, Step] = {
         ("min_score", "keep_fraction", "pareto_alpha", "pareto_seed"),
     ),
     "neural_quality": Step(
-        neural_quality, NeuralQuality, ("model", "cutoffs"), load_neural, neural_quality_bounds
+        neural_quality,
+        NeuralQuality,
+        ("model", "cutoffs"),
+        load_neural,
+        neural_quality_bounds,
+        deciding=("min_score", "keep_fraction"),
     ),
     "decontaminate": Step(
         decontaminate,
@@ -157,26 +162,90 @@ class Use(NamedTuple):
     config: Any
 
 
+class Earlier(NamedTuple):
+    """What an earlier run measured of the documents of a part: see redecide.py."""
+
+    rows: pa.Table  # id, the signals, REMOVAL
+    seen: np.ndarray  # int64, the last step of that run that saw the row
+    places: list[int]  # where in that run each step of this one was, -1: its signals are others
+
+
 def apply(
-    docs: pa.Table, steps: list[Use], audit_fraction: float
+    docs: pa.Table, steps: list[Use], audit_fraction: float, earlier: Earlier | None = None
 ) -> tuple[pa.Table, list[tuple[str, Fault]]]:
     """Runs the steps; returns every surviving row (marked or not, in the given order) with all
-    signals and REMOVAL columns, and (step, fault) for documents that a step could not process."""
-    docs = with_removal(docs)
+    signals and REMOVAL columns, and (step, fault) for documents that a step could not process.
+    What `earlier` knows is not measured again."""
+    n_bytes = pc.cast(pc.binary_length(docs["text"]), pa.int64())
+    docs = with_removal(with_signals(docs, "text", {"n_bytes": n_bytes}))
     row = pa.array(np.arange(docs.num_rows))
     docs = docs.append_column("_row", row).append_column("_audit", audited(docs, audit_fraction))
+    if earlier:
+        at = pc.index_in(docs["id"], value_set=earlier.rows["id"].combine_chunks())
+        docs = docs.append_column("_at", pc.fill_null(at, -1))
     done: list[pa.Table] = []
     faults: list[tuple[str, Fault]] = []
-    for use in steps:
-        docs, lost = _run_step(docs, use)
+    edited = False
+    for i, use in enumerate(steps):
+        known = known_rows(docs, use.name, earlier, earlier.places[i], edited) if earlier else None
+        if earlier is None or known is None:
+            docs, lost = _run_step(docs, use)
+        else:
+            docs, lost = _split(docs, use, earlier, known)
+        edited |= STEPS[use.name].edits(use.config)
         faults += [(use.name, fault) for fault in lost]
         leaving = pc.and_(docs["rule"].is_valid(), pc.invert(docs["_audit"]))
         done.append(docs.filter(leaving))
         docs = docs.filter(pc.invert(leaving)).combine_chunks()
     done.append(docs)
     merged = pa.concat_tables(done, promote_options="default").combine_chunks()
-    merged = merged.sort_by("_row").drop_columns(["_row", "_audit"])
+    merged = merged.sort_by("_row")
     return merged.select(output_schema(merged.schema).names), faults
+
+
+def known_rows(
+    docs: pa.Table, name: str, earlier: Earlier, place: int, edited: bool
+) -> np.ndarray | None:
+    """bool[rows] of the documents whose signals of a step are known; None where none are."""
+    if place < 0:
+        return None
+    at = docs["_at"].to_numpy()
+    known = (at >= 0) & (earlier.seen[at] >= place)
+    if edited:  # steps that edit leave audited documents that are marked as they are
+        known &= ~docs["_audit"].to_numpy(zero_copy_only=False)
+    if judge(name) is None:  # only that nothing failed is known
+        rows = earlier.rows["failed"].take(pa.array(np.maximum(at, 0))).to_pylist()
+        failed = [any(rule.startswith(f"{name}.") for rule in rules or ()) for rules in rows]
+        known &= ~np.array(failed, bool)
+    return known if known.any() else None
+
+
+def judge(name: str) -> Callable[[pa.Table, Any], pa.Table] | None:
+    """What decides from signals that are there, whatever the thresholds; None where a step keeps
+    that to itself."""
+    step = STEPS[name]
+    if step.decide or step.bounds is None:
+        return step.decide
+    bounds = step.bounds
+    return lambda docs, config: mark(docs, bounds(config))
+
+
+def _split(
+    docs: pa.Table, use: Use, earlier: Earlier, known: np.ndarray
+) -> tuple[pa.Table, list[Fault]]:
+    """One step over a batch: the known rows are only decided."""
+    measured, lost = _run_step(docs.filter(pa.array(~known)).combine_chunks(), use)
+    docs = docs.filter(pa.array(known)).combine_chunks()
+    before, failed_before = docs["rule"], docs["failed"]
+    at = pa.array(docs["_at"].to_numpy())
+    for field in measured.schema:
+        if field.name not in docs.column_names:
+            values = earlier.rows[field.name].take(at).combine_chunks()
+            docs = docs.append_column(field, values)
+    if decide := judge(use.name):
+        docs = _prefix_rules(decide(docs, use.config), before, failed_before, use.name)
+    both = pa.concat_tables([measured, docs.select(measured.column_names)])
+    return both.sort_by("_row").combine_chunks(), lost
 
 
 def audited(docs: pa.Table, fraction: float) -> pa.Array:

@@ -27,6 +27,7 @@ from filters.perplexity import Perplexity, measure_perplexity
 from filters.quality import POSITIVE, PREFIX_CHARS, measure_quality
 from pipeline import quarantine
 from pipeline.parts import Part, read_tables
+from pipeline.redecide import Source, read_earlier
 from pipeline.schema import (
     CONTAMINATION,
     DOCUMENT,
@@ -192,12 +193,18 @@ def filter_part(
     audit_fraction: float,
     out: str,
     batch_bytes: int,
+    measured: list[list[str]],
+    source_of_signals: Source | None = None,
 ) -> dict[str, Any]:
-    """The document-local steps of one source, fused, over one part."""
+    """The document-local steps of one source, fused, over one part. `measured` says what each step
+    measures; what an earlier run has measured is taken from there."""
     tally = Tally()
     if path is None:
         return tally.counts(source)
     schema = schema_after(steps, DOCUMENT)
+    earlier = None
+    if source_of_signals:
+        earlier = read_earlier(part.root, source_of_signals, measured, schema, audit_fraction)
     kept_schema = pa.schema([field for field in schema if field.name not in REMOVAL.names])
     documents = part.table("documents", f"{out}/{source}", kept_schema)
     removed = part.table("removed", f"removed/{source}", schema, prefix="filter")
@@ -206,7 +213,7 @@ def filter_part(
         tally.n_in += batch.num_rows
         tally.bytes_in += text_bytes(batch)
         batch, faults = _without_quarantined(batch)
-        table, more = apply(batch, steps, audit_fraction)
+        table, more = apply(batch, steps, audit_fraction, earlier)
         faults += more
         part.faults(source, shard, faults)
         tally.lost += len(faults)
