@@ -96,6 +96,17 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
     return {"warnings": report.warnings}
 
 
+def _plan(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.config import load
+    from pipeline.plan import plan_training, render_training
+
+    run = load(args.config, args.set)
+    plan = plan_training(run, args.out, args.flops, args.law, args.mfu, args.gpu_tflops)
+    length = run.mixture.sequence_length if run.mixture else 2048
+    print(render_training(plan, args.gpu_gb, length))
+    return plan.figures()
+
+
 def _why(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.storage import exists, join
     from pipeline.why import explain, find
@@ -361,6 +372,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_set(sub)
     sub = add(
+        "plan",
+        _plan,
+        "what a training budget asks of model, corpus and GPUs",
+        "plan configs/demo.toml --flops 1e21 --out demo-out",
+    )
+    sub.add_argument("config", metavar="CONFIG")
+    sub.add_argument(
+        "--flops", type=_above_zero, required=True, metavar="X", help="operations of the training"
+    )
+    sub.add_argument("--out", metavar="DIR", help="a finished run, whose tokens are counted")
+    sub.add_argument("--law", choices=["besiroglu", "chinchilla"], default="besiroglu")
+    sub.add_argument(
+        "--mfu", type=_share, default=0.4, metavar="F", help="of the peak (default .4)"
+    )
+    sub.add_argument(
+        "--gpu-tflops", type=_above_zero, default=989.0, help="peak (default: an H100's 989)"
+    )
+    sub.add_argument("--gpu-gb", type=_above_zero, default=80.0, help="memory (default 80)")
+    _add_set(sub)
+    sub = add(
         "why", _why, "show a document's fate", "why out/real books/frankenstein_frank13.txt.gz/0"
     )
     sub.add_argument("dir", metavar="DIR", help="the --out of a run")
@@ -540,6 +571,13 @@ def _share(text: str) -> float:
     value = float(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{value} is not above 0 and at most 1")
+    return value
+
+
+def _above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value} is no number above 0")
     return value
 
 
