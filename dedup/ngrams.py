@@ -16,16 +16,21 @@ removal can lose.
 
 The cost is in the exchange: 36 bytes for each word of the corpus (about 6 for each byte of English
 text), 20 after Parquet's compression; a partition is sorted in memory, 60 bytes a row.
+
+Segments (`segments.py`) go the same way: there a unit is a line, a paragraph or a sentence in the
+place of a word.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
+from dedup import segments
+from dedup.segments import Segments, segments_of
 from filters.kernels import mix, text_buffers
 from filters.words import normalized_words
 from pipeline.schema import FATE
@@ -44,8 +49,11 @@ class NGrams:
 
     words: int = 50
     """The shortest run that is cut; case, punctuation and spacing are not compared."""
+    action: Literal["cut", "mark", "remove"] = "cut"
+    """cut: every repeat, and the document goes if too little remains; remove: only that, nothing is
+    cut from those that stay; mark: nothing goes, dedup.repeated_fraction says how much would."""
     min_remaining_words: int = 50
-    """A document that was cut and has fewer left is removed (50: the least that Gopher keeps)."""
+    """What is too little (50: the least that Gopher keeps)."""
 
     def __post_init__(self) -> None:
         if self.words < 2:
@@ -54,25 +62,53 @@ class NGrams:
             raise ValueError(f"min_remaining_words {self.min_remaining_words} is below 0")
 
 
+class Units(NamedTuple):
+    """What windows consist of, words or segments; those of document d lie at offsets[d] to
+    offsets[d + 1]."""
+
+    high: np.ndarray  # uint64, a hash
+    low: np.ndarray  # uint64, another one of segments
+    start: np.ndarray  # int32, bytes from the start of the document's text
+    end: np.ndarray  # int32; of segments -1, as they touch anyway
+    words: np.ndarray  # int32, in each
+    offsets: np.ndarray  # int64
+
+
 class Cut(NamedTuple):
     """What `cut_spans` made of a batch, a value a row."""
 
     texts: pa.Array
     fates: pa.Table  # FATE rows of documents left with too little
-    words_cut: np.ndarray  # int64
+    words_cut: np.ndarray  # int64; 0 unless action is cut
+    repeated: np.ndarray  # float64: the share of words that occurred before
 
 
-def ngram_fingerprints(docs: pa.Table, config: NGrams) -> pa.Table:
+def _length(config: NGrams | Segments) -> int:
+    """Units in a window."""
+    return config.words if isinstance(config, NGrams) else config.length
+
+
+def _units(data: np.ndarray, offsets: np.ndarray, config: NGrams | Segments) -> Units:
+    if isinstance(config, NGrams):
+        word_hash, start, end, word_offsets = normalized_words(data, offsets)
+        ones = np.broadcast_to(np.int32(1), len(start))
+        return Units(word_hash, word_hash, start, end, ones, word_offsets)
+    high, low, start, words, of_doc = segments_of(data, offsets, config)
+    return Units(high, low, start, np.full(len(start), -1, np.int32), words, of_doc)
+
+
+def fingerprints(docs: pa.Table, config: NGrams | Segments) -> pa.Table:
     """One row (key uint64, key_low uint64, doc, order, position int32) for each window of the
-    documents (id, text, doc, order); position counts words."""
-    words = normalized_words(*text_buffers(docs["text"]))
-    n_windows = np.maximum(np.diff(words.word_offsets) - config.words + 1, 0)
+    documents (id, text, doc, order); position counts units."""
+    units, length = _units(*text_buffers(docs["text"]), config), _length(config)
+    n_windows = np.maximum(np.diff(units.offsets) - length + 1, 0)
     first = (np.cumsum(n_windows) - n_windows).astype(np.int32)
     n = int(n_windows.sum())
     key, key_low = (
-        _fingerprints(words.word_hash, words.word_offsets, config.words, odd) for odd in _ODD
+        _fingerprints(hashes, units.offsets, length, odd)
+        for hashes, odd in zip((units.high, units.low), _ODD, strict=True)
     )
-    return pa.table(
+    rows = pa.table(
         {
             "key": key,
             "key_low": key_low,
@@ -81,6 +117,11 @@ def ngram_fingerprints(docs: pa.Table, config: NGrams) -> pa.Table:
             "position": np.arange(n, dtype=np.int32) - np.repeat(first, n_windows),
         }
     )
+    if isinstance(config, NGrams):
+        return rows
+    total = np.append(0, np.cumsum(units.words, dtype=np.int64))
+    begin = np.repeat(units.offsets[:-1], n_windows) + rows["position"].to_numpy()
+    return rows.filter(pa.array(total[begin + length] - total[begin] >= config.min_words))
 
 
 @njit(cache=True, nogil=True)
@@ -105,9 +146,9 @@ def _fingerprints(
     return h[:n]
 
 
-def repeated_windows(rows: pa.Table, config: NGrams) -> pa.Table:
+def repeated_windows(rows: pa.Table, config: NGrams | Segments) -> pa.Table:
     """The windows to cut, (doc, position, first_doc uint64) sorted, where first_doc has the
-    original; from the rows of `ngram_fingerprints`, all those of a key together."""
+    original; from the rows of `fingerprints`, all those of a key together."""
     names = ("key", "key_low", "order", "doc", "position")
     columns = [rows[name].to_numpy() for name in names]
     by_key = np.argsort(columns[0])
@@ -121,17 +162,17 @@ def repeated_windows(rows: pa.Table, config: NGrams) -> pa.Table:
     again[1:] = (key[1:] == key[:-1]) & (key_low[1:] == key_low[:-1])
     original = np.maximum.accumulate(np.where(again, 0, np.arange(len(key))))
     first_doc = doc[original]
-    repeat = (doc != first_doc) | (position - position[original] >= config.words)
+    repeat = (doc != first_doc) | (position - position[original] >= _length(config))
     found = pa.table(
         {"doc": doc[repeat], "position": position[repeat], "first_doc": first_doc[repeat]}
     )
     return found.sort_by([("doc", "ascending"), ("position", "ascending")])
 
 
-def cut_spans(texts: pa.Array, doc: pa.Array, windows: pa.Table, config: NGrams) -> Cut:
+def cut_spans(texts: pa.Array, doc: pa.Array, windows: pa.Table, config: NGrams | Segments) -> Cut:
     """Cuts the union of `windows` (doc, position, first_id) out of the texts of the documents
     `doc`; windows of other documents are not looked at. A cut goes from the first byte of its first
-    word to the first byte of the next word that stays."""
+    unit to the first byte of the next unit that stays."""
     row = pc.index_in(windows["doc"], doc)
     windows = windows.append_column("row", row).filter(row.is_valid())
     windows = windows.sort_by([("row", "ascending"), ("position", "ascending")])
@@ -140,31 +181,35 @@ def cut_spans(texts: pa.Array, doc: pa.Array, windows: pa.Table, config: NGrams)
     of_doc = np.append(0, np.cumsum(n_windows))
 
     data, offsets = text_buffers(texts.take(pa.array(concerned)))
-    _, start, end, word_offsets = normalized_words(data, offsets)
-    n_words = np.diff(word_offsets)
-    past = position[of_doc[1:] - 1] + config.words > n_words
+    units, length = _units(data, offsets, config), _length(config)
+    past = position[of_doc[1:] - 1] + length > np.diff(units.offsets)
     assert not past.any(), f"a window past the end of document {doc[concerned[past][0]]}"
-    edited, ends, words_cut = _cut(
-        data, offsets, start, end, word_offsets, position, of_doc, config.words
-    )
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(edited)]
-    changed = pa.Array.from_buffers(pa.string(), len(concerned), buffers)
+    edited, ends, repeated = _cut(data, offsets, *units[2:], position, of_doc, length)
+    total = np.append(0, np.cumsum(units.words, dtype=np.int64))[units.offsets]
+    n_words = np.diff(total)
 
-    mask, all_cut = np.zeros(len(texts), dtype=bool), np.zeros(len(texts), np.int64)
-    mask[concerned], all_cut[concerned] = True, words_cut
-    short = n_words - words_cut < config.min_remaining_words
+    fraction, words_cut = np.zeros(len(texts)), np.zeros(len(texts), np.int64)
+    fraction[concerned] = repeated / n_words
+    if config.action == "cut":
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(edited)]
+        changed = pa.Array.from_buffers(pa.string(), len(concerned), buffers)
+        mask = np.zeros(len(texts), dtype=bool)
+        mask[concerned], words_cut[concerned] = True, repeated
+        texts = pc.replace_with_mask(texts, pa.array(mask), changed)
+    short = (n_words - repeated < config.min_remaining_words) & (config.action != "mark")
     found = concerned[short]
     fates = {
         "doc": doc.take(pa.array(found)),
         "matched": pa.nulls(len(found), pa.uint64()),
-        "rule": pa.repeat(pa.scalar(RULE), len(found)),
-        "value": (n_words - words_cut)[short].astype(np.float64),
+        "rule": pa.repeat(
+            pa.scalar(RULE if isinstance(config, NGrams) else segments.RULE), len(found)
+        ),
+        "value": (n_words - repeated)[short].astype(np.float64),
         "threshold": np.full(len(found), float(config.min_remaining_words)),
         "matched_id": _matched(windows, found),
-        "similarity": words_cut[short] / n_words[short],
+        "similarity": fraction[found],
     }
-    texts = pc.replace_with_mask(texts, pa.array(mask), changed)
-    return Cut(texts, pa.table(fates, schema=FATE), all_cut)
+    return Cut(texts, pa.table(fates, schema=FATE), words_cut, fraction)
 
 
 def _matched(windows: pa.Table, rows: np.ndarray) -> pa.Array:
@@ -181,12 +226,13 @@ def _matched(windows: pa.Table, rows: np.ndarray) -> pa.Array:
 def _cut(
     data: np.ndarray,
     offsets: np.ndarray,
-    word_start: np.ndarray,
-    word_end: np.ndarray,
-    word_offsets: np.ndarray,
+    unit_start: np.ndarray,
+    unit_end: np.ndarray,
+    unit_words: np.ndarray,
+    unit_offsets: np.ndarray,
     position: np.ndarray,
     of_doc: np.ndarray,
-    words: int,
+    length: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(data, offsets, words cut) of the texts without their windows, which are those from of_doc[d]
     to of_doc[d + 1] of document d, by position."""
@@ -196,23 +242,24 @@ def _cut(
     words_cut = np.zeros(n_docs, np.int64)
     n = 0
     for d in range(n_docs):
-        start = word_start[word_offsets[d] : word_offsets[d + 1]]
-        end = word_end[word_offsets[d] : word_offsets[d + 1]]
+        start = unit_start[unit_offsets[d] : unit_offsets[d + 1]]
+        end = unit_end[unit_offsets[d] : unit_offsets[d + 1]]
         text = data[offsets[d] : offsets[d + 1]]
         at = 0  # bytes before it are written or cut
         w = of_doc[d]
         while w < of_doc[d + 1]:
             first = position[w]
-            past = first + words
+            past = first + length
             while w < of_doc[d + 1] and position[w] <= past:
-                past = position[w] + words
+                past = position[w] + length
                 w += 1
             n = _append(out, n, text[at : start[first]])
             if first > 0 and past < len(start) and end[first - 1] == start[first]:
                 out[n] = SPACE  # where nothing separates words, those on both sides would touch
                 n += 1
             at = start[past] if past < len(start) else len(text)
-            words_cut[d] += past - first
+            for unit in range(unit_offsets[d] + first, unit_offsets[d] + past):
+                words_cut[d] += unit_words[unit]
         n = _append(out, n, text[at:])
         ends[d + 1] = n
     return out[:n], ends, words_cut

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from dedup.exact import Exact
 from dedup.minhash import MinHash
 from dedup.ngrams import NGrams
+from dedup.segments import Segments
 from pipeline.mixture import Mixture, source_of
 from pipeline.sources import FORMATS
 from pipeline.steps import STEPS, Use
@@ -69,6 +70,8 @@ class Dedup:
     exact: Exact | None = None
     minhash: MinHash | None = None
     ngrams: NGrams | None = None
+    segments: Segments | None = None
+    """Not beside ngrams: the two would cut the same places."""
     prefer: tuple[str, ...] = ()
     """Sources in the order in which their documents are kept; the others follow. Then the longer
     document, then the id."""
@@ -76,6 +79,11 @@ class Dedup:
     """Tasks of each exchange. Part of the identity of its files: choose it once."""
     report_clusters_over: int = 10
     """Clusters of near-duplicates with more documents are in the manifest, the largest 100."""
+
+    @property
+    def spans(self) -> NGrams | Segments | None:
+        """Which parts of documents are looked for."""
+        return self.ngrams or self.segments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,6 +283,8 @@ def _cross_check(run: Run) -> list[str]:
             check_sources(getattr(model, key), f"models.{name}.{key}")
         check_sources(model.reference, f"models.{name}.reference")
     check_sources(run.dedup.prefer, "dedup.prefer")
+    if run.dedup.ngrams and run.dedup.segments:
+        mistakes.append("dedup.segments: stands beside dedup.ngrams; a run cuts one kind of repeat")
     if run.dedup.partitions < 1:
         mistakes.append(f"dedup.partitions: {run.dedup.partitions} is below 1")
     if run.mixture:

@@ -42,7 +42,7 @@ def deduplicate(state: State, pieces: list[Piece], out: str) -> list[Piece]:
     signed = _sign(state, pieces)
     exact = _find_exact(state, signed) if dedup.exact else []
     near = _find_near(state, pieces, signed, exact) if dedup.minhash else []
-    repeats = _find_repeats(state, signed, exact + near) if dedup.ngrams else []
+    repeats = _find_repeats(state, signed, exact + near) if dedup.spans else []
     routed = _route(state, pieces, exact, near, repeats)
     records = _resolve(state, pieces, routed, out)
     state.counts["dedup"] = conserve("dedup", records, state.last_counts())
@@ -61,7 +61,7 @@ def _sign(state: State, pieces: list[Piece]) -> Records:
     for piece in pieces:
         priority = priorities.get(piece.source, len(priorities))
         args: dict[str, Any] = {"path": piece.path, "priority": priority, "bands": bands}
-        args |= {"exact": dedup.exact, "minhash": dedup.minhash, "ngrams": dedup.ngrams}
+        args |= {"exact": dedup.exact, "minhash": dedup.minhash, "spans": dedup.spans}
         args |= {"partitions": dedup.partitions, "batch_bytes": run.batch_bytes}
         identity = [piece.content, priority, bands, methods, run.batch_bytes]
         code = code_version(*DEDUP_CODE)
@@ -153,7 +153,7 @@ def _minhash_report(
 
 def _find_repeats(state: State, signed: Records, fates: Records) -> Records:
     args: dict[str, Any] = {"windows": [path_of(record, "windows") for record in signed]}
-    args |= {"fates": paths(fates, "fates"), "config": state.run.dedup.ngrams}
+    args |= {"fates": paths(fates, "fates"), "config": state.run.dedup.spans}
     inputs = [contents(signed, "windows"), contents(fates, "fates")]
     return _by_partition(state, "repeats", exchange.repeats_partition, args, inputs)
 
@@ -172,16 +172,16 @@ def _route(
 
 
 def _resolve(state: State, pieces: list[Piece], routed: Records, out: str) -> Records:
-    run, ngrams = state.run, state.run.dedup.ngrams
+    run, spans = state.run, state.run.dedup.spans
     tasks = []
     for i, piece in enumerate(pieces):
         mine = routed[i % len(routed)]
-        args: dict[str, Any] = {"source": piece.source, "path": piece.path, "ngrams": ngrams}
+        args: dict[str, Any] = {"source": piece.source, "path": piece.path, "spans": spans}
         args |= {role: path_of(mine, f"{role}-{i}") for role in ROUTED}
         args |= {"out": out, "batch_bytes": run.batch_bytes, "minhash": bool(run.dedup.minhash)}
         identity: list[Any] = [piece.content, [content_of(mine, f"{role}-{i}") for role in ROUTED]]
         identity += [
-            dataclasses.asdict(ngrams) if ngrams else None,
+            dataclasses.asdict(spans) if spans else None,
             out,
             run.batch_bytes,
             args["minhash"],

@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 
 from dedup.exact import Exact, exact_duplicates, exact_keys
 from dedup.minhash import MinHash, sketch
-from dedup.ngrams import NGrams, ngram_fingerprints, repeated_windows
+from dedup.ngrams import NGrams, fingerprints, repeated_windows
 from dedup.recall import sample_keys
+from dedup.segments import Segments
 from pipeline.parts import Part, read_partition, read_tables
 from pipeline.schema import FATE
 
@@ -72,7 +73,7 @@ def sign_part(
     exact: Exact | None,
     minhash: MinHash | None,
     bands: tuple[int, int],
-    ngrams: NGrams | None,
+    spans: NGrams | Segments | None,
     partitions: int,
     batch_bytes: int,
 ) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def sign_part(
         part.table("shingles", f"work/{part.stage}", SHINGLES, "shingles") if minhash else None
     )
     samples = part.exchange("samples", BANDS, partitions) if minhash else None
-    windows = part.exchange("windows", WINDOWS, partitions) if ngrams else None
+    windows = part.exchange("windows", WINDOWS, partitions) if spans else None
     row = n_shingled = 0
     for table in read_tables(part.root, path, ["id", "text"], batch_bytes):
         length = pc.fill_null(pc.binary_length(table["text"]), 0).to_numpy().astype(np.uint64)
@@ -102,8 +103,8 @@ def sign_part(
             shingles.write(sets)
             samples.write(sample_keys(sets))
             n_shingled += sets.num_rows
-        if ngrams and windows:
-            windows.write(ngram_fingerprints(docs, ngrams))
+        if spans and windows:
+            windows.write(fingerprints(docs, spans))
     return {"shingled": n_shingled}
 
 
@@ -126,7 +127,7 @@ def repeats_partition(
     part: Part,
     windows: list[str | None],
     fates: list[str],
-    config: NGrams,
+    config: NGrams | Segments,
     partition: int,
     partitions: int,
 ) -> dict[str, Any]:

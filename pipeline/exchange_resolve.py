@@ -10,14 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedup.ngrams import NGrams, cut_spans
+from dedup.ngrams import Cut, NGrams, cut_spans
+from dedup.segments import Segments
 from pipeline.exchange import KEEPERS, REPEATS, keyed
 from pipeline.exchange_near import CLUSTERS
 from pipeline.parts import Part, read_partition, read_tables
 from pipeline.schema import FATE, REMOVAL
 from pipeline.tasks import Tally, text_bytes
 
-CLUSTER = "dedup.cluster"  # the column of documents
+CLUSTER = "dedup.cluster"  # columns of documents
+REPEATED = "dedup.repeated_fraction"
 
 # What `route` hands to one part: rows of that part, and ids in the place of other parts' places.
 ROUTED_FATES = pa.schema([field for field in FATE if field.name != "matched"])
@@ -110,12 +112,12 @@ def resolve_part(
     clusters: str | None,
     repeats: str | None,
     minhash: bool,
-    ngrams: NGrams | None,
+    spans: NGrams | Segments | None,
     out: str,
     batch_bytes: int,
 ) -> dict[str, Any]:
     """Applies the fates and cuts of one part: documents kept, documents removed. A document that
-    others were removed for stays, however little of it the n-gram cut leaves."""
+    others were removed for stays, however little of it the cut of repeats leaves."""
     tally = Tally()
     n_cut = words_cut = 0
     if path is None:
@@ -131,23 +133,21 @@ def resolve_part(
         row += table.num_rows
         if minhash:
             table = _with_cluster(table, doc, cluster)
-        if documents is None or removed is None:
-            documents = part.table("documents", f"{out}/{source}", table.schema)
-            schema = pa.schema([*table.schema, *REMOVAL])
-            removed = part.table("removed", f"removed/{source}", schema, prefix="dedup")
         tally.n_in += table.num_rows
         tally.bytes_in += text_bytes(table)
         verdicts = [fate.filter(pc.is_in(fate["doc"], doc))]
         mine = repeat.filter(pc.is_in(repeat["doc"], doc))
-        if ngrams and mine.num_rows:
-            texts, short, cut = cut_spans(table["text"].combine_chunks(), doc, mine, ngrams)
-            table = table.set_column(
-                table.column_names.index("text"), table.schema.field("text"), texts
-            )
-            short = short.filter(pc.invert(pc.is_in(short["doc"], keeper["doc"])))
+        if spans and (mine.num_rows or spans.action == "mark"):
+            made = cut_spans(table["text"].combine_chunks(), doc, mine, spans)
+            table = _with_cuts(table, made, spans.action == "mark")
+            short = made.fates.filter(pc.invert(pc.is_in(made.fates["doc"], keeper["doc"])))
             verdicts.append(short.select(ROUTED_FATES.names))
-            n_cut += int((cut > 0).sum())
-            words_cut += int(cut.sum())
+            n_cut += int((made.words_cut > 0).sum())
+            words_cut += int(made.words_cut.sum())
+        if documents is None or removed is None:
+            documents = part.table("documents", f"{out}/{source}", table.schema)
+            schema = pa.schema([*table.schema, *REMOVAL])
+            removed = part.table("removed", f"removed/{source}", schema, prefix="dedup")
         gone = _removed(table, doc, pa.concat_tables(verdicts))
         kept = table.filter(pc.invert(pc.is_in(table["id"], gone["id"])))
         documents.write(kept)
@@ -166,6 +166,15 @@ def _with_cluster(table: pa.Table, doc: pa.Array, cluster: pa.Table) -> pa.Table
     if CLUSTER in table.column_names:  # of a run before this one
         table = table.drop_columns([CLUSTER])
     return table.append_column(CLUSTER, cluster["cluster"].take(pc.index_in(doc, cluster["doc"])))
+
+
+def _with_cuts(table: pa.Table, made: Cut, mark: bool) -> pa.Table:
+    """The documents with what is left of their texts, and marked if asked."""
+    at = table.column_names.index("text")
+    table = table.set_column(at, table.schema.field("text"), made.texts)
+    if REPEATED in table.column_names:  # of a run before this one
+        table = table.drop_columns([REPEATED])
+    return table.append_column(REPEATED, pa.array(made.repeated)) if mark else table
 
 
 def _removed(table: pa.Table, doc: pa.Array, fate: pa.Table) -> pa.Table:

@@ -106,7 +106,7 @@ def document_stages(run: Run, until: str | None) -> list[str]:
     wanted = ["ingest"]
     if any(source.steps for source in run.sources.values()):
         wanted.append("filter")
-    if run.dedup.exact or run.dedup.minhash or run.dedup.ngrams:
+    if run.dedup.exact or run.dedup.minhash or run.dedup.spans:
         wanted.append("dedup")
     return [s for s in wanted if not until or LAST.index(s) <= LAST.index(until)]
 

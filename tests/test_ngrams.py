@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.ngrams import NGrams, cut_spans, ngram_fingerprints, repeated_windows
+from dedup.ngrams import NGrams, cut_spans, fingerprints, repeated_windows
 from pipeline.schema import FATE
 
 THREE = NGrams(words=3, min_remaining_words=1)
@@ -30,7 +30,7 @@ def named(windows: pa.Table) -> pa.Table:
 
 def cut(texts: list[str | None], config: NGrams, orders: list[int] | None = None):
     docs = documents(texts, orders)
-    windows = named(repeated_windows(ngram_fingerprints(docs, config), config))
+    windows = named(repeated_windows(fingerprints(docs, config), config))
     return cut_spans(docs["text"].chunk(0), docs["doc"].chunk(0), windows, config)
 
 
@@ -40,7 +40,7 @@ def cut_texts(*texts: str | None, config: NGrams = THREE, orders: list[int] | No
 
 def test_windows_and_repeats():
     docs = documents(["a b c d e", "x a B, c D", None, "a b"])
-    rows = ngram_fingerprints(docs, THREE)
+    rows = fingerprints(docs, THREE)
     assert rows["doc"].to_pylist() == [0, 0, 0, 1, 1, 1]
     assert rows["position"].to_pylist() == [0, 1, 2, 0, 1, 2]
     assert rows.schema == pa.schema(
@@ -133,7 +133,7 @@ def test_a_window_past_the_end_is_a_defect():
 
 
 def test_keys_that_share_only_one_half_are_different():
-    rows = ngram_fingerprints(documents(["a b c", "d e f"]), THREE)
+    rows = fingerprints(documents(["a b c", "d e f"]), THREE)
     rows = rows.set_column(0, "key", pa.array([1, 1], pa.uint64()))
     assert repeated_windows(rows, THREE).num_rows == 0
     rows = rows.set_column(1, "key_low", pa.array([1, 1], pa.uint64()))
@@ -147,7 +147,7 @@ def test_a_fingerprint_is_that_of_its_words_and_no_others(words):
     others = [["x", *run], [*run, "x"], ["x", *run[1:]], [*run[:-1], "x"], swapped, run[::-1]]
     texts = [run, *others]
     windows = [tuple(t[i : i + words]) for t in texts for i in range(len(t) - words + 1)]
-    rows = ngram_fingerprints(documents([" ".join(t) for t in texts]), NGrams(words=words))
+    rows = fingerprints(documents([" ".join(t) for t in texts]), NGrams(words=words))
     assert len(set(windows)) == len(windows) - (3 if words == 2 else 2)
     for key in ("key", "key_low"):
         values = rows[key].to_pylist()
@@ -193,8 +193,8 @@ def test_brute_force_in_any_batches_row_order_and_partitions(
     config = NGrams(words=words, min_remaining_words=0)
     orders = [random.randint(0, 2) for _ in texts]
     docs = documents([separator.join(text) for text in texts], orders)
-    batches = [ngram_fingerprints(docs.slice(i, 1), config) for i in range(len(texts))]
-    rows = pa.concat_tables([ngram_fingerprints(docs.slice(0, 0), config), *batches])
+    batches = [fingerprints(docs.slice(i, 1), config) for i in range(len(texts))]
+    rows = pa.concat_tables([fingerprints(docs.slice(0, 0), config), *batches])
     shuffled = list(range(rows.num_rows))
     random.shuffle(shuffled)
     rows = rows.take(pa.array(shuffled, pa.int64()))
