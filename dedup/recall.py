@@ -57,12 +57,13 @@ def measure(
     similarity: np.ndarray,
     weight: np.ndarray,
     proposed: np.ndarray,
+    parted: np.ndarray,
     banding: tuple[int, int],
     target: float,
 ) -> dict[str, list[float]]:
     """Sums over the sampled pairs by tenth of similarity and, as "all", over those of at least
-    `target`: pairs, their weight, its square, that of those proposed, and of those expected to be.
-    """
+    `target`: pairs, their weight, its square, that of those proposed, of those expected to be, and
+    of those parted: one of the two was removed, for whatever reason."""
     weight = weight / similarity
     expected = np.array([candidate_probability(s, *banding) for s in similarity])
     sums = {}
@@ -71,23 +72,28 @@ def measure(
     masks["all"] = similarity >= target
     for name, mask in masks.items():
         w = weight[mask]
-        parts = (w, w**2, w * proposed[mask], w * expected[mask])
+        parts = (w, w**2, w * proposed[mask], w * expected[mask], w * parted[mask])
         sums[name] = [float(mask.sum()), *(float(x.sum()) for x in parts)]
     return sums
 
 
 def estimate(measured: list[dict[str, list[float]]]) -> dict[str, Any]:
-    """Recall, its standard error (as if pairs were independent) and what the S-curve promises for
-    the same pairs; and both by tenth of similarity. None where no pair was found."""
+    """The share of similar pairs that the bands proposed, its standard error (as if pairs were
+    independent), what the S-curve promises for the same pairs, and the share that is parted; and
+    that by tenth of similarity. None where no pair was found.
+
+    In buckets over max_bucket, most pairs are not proposed (`lsh.py`), and need not be: their
+    documents go for the same hub. So `proposed` is below `expected` there, and `parted` is what
+    counts."""
     total = {name: np.sum([m[name] for m in measured], axis=0) for name in measured[0]}
     found: dict[str, Any] = {}
-    for name, (n, w, squares, proposed, expected) in total.items():
-        row: dict[str, Any] = {"pairs": int(n), "recall": None, "expected": None}
+    for name, (n, w, squares, proposed, expected, parted) in total.items():
+        row: dict[str, Any] = {"pairs": int(n), "proposed": None, "expected": None, "parted": None}
         if n:
             share = min(proposed / w, 1.0)
             error = (share * (1 - share) * squares) ** 0.5 / w
-            row |= {"recall": round(share, 4), "error": round(error, 4)}
-            row |= {"expected": round(expected / w, 4)}
+            row |= {"proposed": round(share, 4), "error": round(error, 4)}
+            row |= {"expected": round(expected / w, 4), "parted": round(min(parted / w, 1.0), 4)}
         found[name] = row
     return {**found.pop("all"), "by_similarity": found}
 

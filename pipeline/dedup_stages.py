@@ -96,7 +96,7 @@ def _find_near(state: State, pieces: list[Piece], signed: Records, exact: Record
     inputs = [contents(paired, "wanted"), contents(signed, "shingles")]
     sets = _by_partition(state, "sets", exchange_near.sets_partition, args, inputs)
 
-    args = {"pairs": paths(paired, "pairs"), "sets": paths(sets, "sets"), "banding": banding}
+    args = {"pairs": paths(paired, "pairs"), "sets": paths(sets, "sets")}
     inputs = [contents(paired, "pairs"), contents(sets, "sets")]
     verified = _by_partition(state, "verify", exchange_near.verify_partition, args | config, inputs)
     near = _find_keepers(state, pieces, verified)
@@ -126,16 +126,24 @@ def _minhash_report(
     state: State, pieces: list[Piece], verified: Records, near: Records, banding: tuple[int, int]
 ) -> dict[str, Any]:
     """What the bands proposed and missed, and the large clusters, for the manifest."""
+    config = state.run.dedup.minhash
+    assert config
     counts = [record["counts"] for record in verified]
     candidates = sum(c["candidate_pairs"] for c in counts)
     pairs = sum(c["verified_pairs"] for c in counts)
-    recall = estimate([c["sampled"] for c in counts])
+    code = code_version(*DEDUP_CODE)
+    args: dict[str, Any] = {"sampled": paths(verified, "sampled"), "fates": paths(near, "fates")}
+    args |= {"config": config, "banding": banding, "partitions": state.run.dedup.partitions}
+    identity = [contents(verified, "sampled"), contents(near, "fates"), banding, code]
+    identity += [config.similarity, state.run.dedup.partitions]
+    task = make_task("the sampled pairs", exchange_near.recall_task, args, *identity)
+    [sums] = state.stage("recall", [task])
+    recall = estimate([sums["counts"]["sums"]])
     promised = dict(s_curve(*banding))
     for at in CURVE_AT:
         recall["by_similarity"][f"{at:g}"]["at_lower_end"] = round(promised[at], 4)
     args = {"large": paths(near, "large"), "documents": [piece.path for piece in pieces]}
     identity = [contents(near, "large"), [piece.content for piece in pieces]]
-    code = code_version(*DEDUP_CODE)
     task = make_task("large clusters", exchange_near.clusters_task, args, *identity, code)
     [found] = state.stage("clusters", [task])
     return {

@@ -6,6 +6,7 @@
     components one task                   the edges' spanning forests -> each document's component
     graph      partition of parts         edges and their documents, to their component's partition
     keepers    partition of components    whole components -> fates, clusters
+    recall     one task                   the sampled pairs -> what was proposed, what is parted
     clusters   one task                   the large clusters of all partitions -> a report
 
 A pair belongs to the part of its later document: a hub comes first in a million pairs, and they
@@ -28,6 +29,7 @@ from dedup.verify import jaccard_pairs
 from filters.kernels import mix
 from pipeline.exchange import BANDS, SHINGLES, by_part, keyed, still_there, write_fates
 from pipeline.parts import Part, in_corpus, read_partition, read_tables
+from pipeline.schema import FATE
 
 # weight: of a pair that the bands did not propose, in the sample that measures recall; 0: they did
 PAIRS = pa.schema(
@@ -43,6 +45,15 @@ MEASURED = pa.schema(
         ("a_id", pa.string()),
         ("b_id", pa.string()),
         ("similarity", pa.float64()),
+    ]
+)
+SAMPLED = pa.schema(  # weight_min: 0 where the bands proposed the pair
+    [
+        ("a", pa.uint64()),
+        ("b", pa.uint64()),
+        ("similarity", pa.float64()),
+        ("weight_min", pa.float64()),
+        ("weight", pa.float64()),
     ]
 )
 FOREST = pa.schema([("a", pa.uint64()), ("b", pa.uint64())])
@@ -136,7 +147,6 @@ def verify_partition(
     pairs: list[str],
     sets: list[str],
     config: MinHash,
-    banding: tuple[int, int],
     partition: int,
     partitions: int,
 ) -> dict[str, Any]:
@@ -160,11 +170,9 @@ def verify_partition(
         .join(sampled, ["a", "b"])
         .sort_by([("a", "ascending"), ("b", "ascending")])
     )
-    columns = (true[name].to_numpy() for name in ("similarity", "weight_max", "weight_min"))
-    similarity, weight, least = columns
-    sums = measure(similarity, weight, least == 0, banding, config.similarity)
-    counts = {"candidate_pairs": proposed.num_rows, "verified_pairs": measured.num_rows}
-    return {**counts, "sampled": sums}
+    true = true.rename_columns(SAMPLED.names)
+    part.table("sampled", f"work/{part.stage}", SAMPLED, "sampled").write(true)
+    return {"candidate_pairs": proposed.num_rows, "verified_pairs": measured.num_rows}
 
 
 def components_task(part: Part, forests: list[str], partitions: int) -> dict[str, Any]:
@@ -234,6 +242,27 @@ def keepers_partition(
     part.table("large", f"work/{part.stage}", LARGE, "large").write(large.slice(0, REPORTED))
     counts = write_fates(part, fates, partitions)
     return {**counts, "clusters": summary.num_rows, "large_clusters": large.num_rows}
+
+
+def recall_task(
+    part: Part,
+    sampled: list[str],
+    fates: list[str],
+    config: MinHash,
+    banding: tuple[int, int],
+    partitions: int,
+) -> dict[str, Any]:
+    """Sums over the sampled pairs: what the bands proposed, and what was parted. Holds the sample:
+    some 100,000 pairs, whatever the corpus."""
+    tables = [SAMPLED.empty_table(), *(t for path in sampled for t in read_tables(part.root, path))]
+    rows = pa.concat_tables(tables).sort_by([("b", "ascending"), ("a", "ascending")])
+    parted = np.zeros(rows.num_rows, bool)
+    for p in range(partitions):
+        gone = read_partition(part.root, fates, p, partitions, keyed(FATE))["doc"].to_numpy()
+        parted |= np.isin(rows["a"].to_numpy(), gone) | np.isin(rows["b"].to_numpy(), gone)
+    columns = (rows[name].to_numpy() for name in ("similarity", "weight", "weight_min"))
+    similarity, weight, least = columns
+    return {"sums": measure(similarity, weight, least == 0, parted, banding, config.similarity)}
 
 
 def clusters_task(part: Part, large: list[str], documents: list[str | None]) -> dict[str, Any]:

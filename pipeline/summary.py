@@ -47,7 +47,8 @@ def render_summary(manifest: dict[str, Any]) -> str:
 
 
 def _near_duplicates(near: dict[str, Any]) -> list[str]:
-    """The recall that was measured beside what the S-curve promises, and the large clusters."""
+    """The share of similar pairs that was proposed, beside what the S-curve promises, and of those
+    that are no longer two kept documents; and the large clusters."""
     proposed, similar = near["candidate_pairs"], near["verified_pairs"]
     banding = f"{near['bands']} bands of {near['rows']} rows"
     lines = [
@@ -59,8 +60,8 @@ def _near_duplicates(near: dict[str, Any]) -> list[str]:
     for name, row in [*rows, ("all similar", recall)]:
         if row["pairs"]:
             lines.append(
-                f"  {name:<12} recall {row['recall']:.3f} +-{row['error']:.3f}, "
-                f"expected {row['expected']:.3f} ({row['pairs']:,} pairs sampled)"
+                f"  {name:<12} proposed {row['proposed']:.3f} +-{row['error']:.3f}, expected "
+                f"{row['expected']:.3f}, parted {row['parted']:.3f} ({row['pairs']:,} sampled)"
             )
     for row in near["largest_clusters"][:10]:
         head = " ".join(row["head"].split())[:40]

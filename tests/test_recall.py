@@ -55,11 +55,12 @@ def test_the_estimate_is_near_the_recall_of_all_pairs(made, fraction):
     keys = zip(measured["a"].to_pylist(), measured["b"].to_pylist(), strict=True)
     weights = np.array([weight[key] for key in keys])
     similarity = measured["similarity"].to_numpy()
-    sums = measure(similarity, weights, proposed_of(measured, proposed), BANDING, 0.8)
+    hits = proposed_of(measured, proposed)
+    sums = measure(similarity, weights, hits, hits, BANDING, 0.8)
     found = estimate([sums])
     assert 0.5 < exact < 0.95  # something is missed, or there is nothing to measure
     assert found["pairs"] > 300 * fraction
-    assert abs(found["recall"] - exact) < 0.06
+    assert abs(found["proposed"] - exact) < 0.06
     assert abs(found["expected"] - exact) < 0.06
     assert found["error"] < 0.05
     assert sums["all"][1] == pytest.approx(true.num_rows * fraction, rel=0.15)  # all pairs, weighed
@@ -79,18 +80,21 @@ def test_groups_are_chosen_by_their_share_and_none_is_fine():
     assert 350 < sample_pairs(pa.table(rows), 0.2).num_rows < 450
     assert sample_pairs(pa.table(rows).slice(0, 0), 1.0).num_rows == 0
     nothing = np.empty(0)
-    sums = measure(nothing, nothing, nothing.astype(bool), BANDING, 0.8)
-    assert estimate([sums])["recall"] is None
+    sums = measure(nothing, nothing, nothing > 0, nothing > 0, BANDING, 0.8)
+    assert estimate([sums])["proposed"] is None
 
 
 def test_sums_of_partitions_add_up():
     similarity, weight = np.array([0.55, 0.85, 0.95]), np.array([1.0, 2.0, 1.0])
     proposed = np.array([False, True, False])
-    whole = estimate([measure(similarity, weight, proposed, BANDING, 0.8)])
-    parts = [measure(similarity[[i]], weight[[i]], proposed[[i]], BANDING, 0.8) for i in range(3)]
+    parted = np.array([True, True, True])
+    columns = (similarity, weight, proposed, parted)
+    whole = estimate([measure(*columns, BANDING, 0.8)])
+    parts = [measure(*(c[[i]] for c in columns), BANDING, 0.8) for i in range(3)]
     assert estimate(parts) == whole
     high, low = 2 / 0.85, 1 / 0.95
-    assert whole["recall"] == pytest.approx(high / (high + low), abs=1e-4)
+    assert whole["parted"] == 1
+    assert whole["proposed"] == pytest.approx(high / (high + low), abs=1e-4)
     assert whole["by_similarity"]["0.5"]["pairs"] == 1
     expected = candidate_probability(0.55, *BANDING)
     assert whole["by_similarity"]["0.5"]["expected"] == pytest.approx(expected, abs=1e-4)
