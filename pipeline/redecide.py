@@ -100,7 +100,7 @@ def read_earlier(
     if pc.count_distinct(rows["id"]).as_py() != rows.num_rows:
         return None
     position = {name: i for i, (name, _) in reversed(list(enumerate(source.steps)))}
-    measured = {name: mine for name, mine in source.steps}
+    measured = {step[0]: step[1] for step in source.steps}
     places = [position[n] if d and measured.get(n) == d else -1 for n, d in steps]
     rules = rows["rule"].dictionary_encode().combine_chunks()
     last = [position.get(rule.partition(".")[0], -1) for rule in rules.dictionary.to_pylist()]

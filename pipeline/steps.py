@@ -200,6 +200,7 @@ def apply(
     done.append(docs)
     merged = pa.concat_tables(done, promote_options="default").combine_chunks()
     merged = merged.sort_by("_row")
+    merged = merged.drop_columns([n for n in merged.column_names if n.startswith("_")])
     return merged.select(output_schema(merged.schema).names), faults
 
 

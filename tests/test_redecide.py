@@ -22,7 +22,8 @@ N = 120
 
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory) -> Path:
-    """Texts of 5 to 80 words, some of them German, some of symbols; one empty and one null, which ingest refuses."""
+    """Texts of 5 to 80 words, some of them German, some of symbols; ingest refuses the two
+    without text."""
     rng = random.Random(3)
     german = "Der Ausschuss traf sich am Dienstag, um über den neuen Haushalt zu beraten. "
     texts: list[str | None] = []

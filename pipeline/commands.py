@@ -1,0 +1,277 @@
+"""What each command does: from its arguments to what the last line says with --json."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+# --- the pipeline ------------------------------------------------------------------------------
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.config import load
+
+    return _execute(load(args.config, args.set), args.out or _default_out(args.config), args)
+
+
+def _default_out(config: str) -> str:
+    return f"out/{Path(config).stem}"
+
+
+def _execute(
+    run: Any, out: str, args: argparse.Namespace, until: str | None = None
+) -> dict[str, Any]:
+    """Runs a configuration and prints what happened to the documents."""
+    from pipeline.executor import connect
+    from pipeline.stages import look_for_files, run_pipeline
+    from pipeline.summary import render_summary
+
+    started = time.monotonic()
+    look_for_files(run)  # before Ray starts, which takes seconds
+    with connect(args.ray, args.workers) as cluster:
+        manifest = run_pipeline(run, out, cluster, getattr(args, "until", None) or until)
+    print(render_summary(manifest))
+    print(f"\n{out}: done in {time.monotonic() - started:.1f} s")
+    return {"out": out, "corpus_digest": manifest["corpus_digest"]}
+
+
+def demo(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.config import load
+    from pipeline.sample.inputs import make_inputs
+    from pipeline.sample.scorecard import render, scorecard
+
+    out = Path(args.out)
+    inputs = out / "inputs"
+    print(f"demo: making inputs in {inputs} from what is on this machine", flush=True)
+    make_inputs(inputs, scale=args.scale)
+    run = load(CONFIGS / "demo.toml", [f"root={json.dumps(str(inputs))}", *args.set])
+    result = _execute(run, str(out), args)
+    scores = scorecard(out, inputs / "truth.jsonl")
+    print("\n" + render(scores))
+    return result
+
+
+def check(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.check import check
+    from pipeline.config import load
+
+    report = check(load(args.config, args.set), args.limit)
+    print(report.text)
+    return {"warnings": report.warnings}
+
+
+def plan(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.config import load
+    from pipeline.plan import plan_training, render_training
+
+    run = load(args.config, args.set)
+    plan = plan_training(run, args.out, args.flops, args.law, args.mfu, args.gpu_tflops)
+    length = run.mixture.sequence_length if run.mixture else 2048
+    print(render_training(plan, args.gpu_gb, length))
+    return plan.figures()
+
+
+def tune(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.tune import tune as reports_of
+    from pipeline.tune_view import histogram_svg, render
+
+    reports = reports_of(args.dir, args.rule, args.threshold, args.source)
+    print("\n\n".join(map(render, reports)))
+    if args.svg:
+        Path(args.svg).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.svg).write_text(histogram_svg(reports[0]))
+        print(f"\n{args.svg}: the histogram of sources.{reports[0]['source']}")
+    return {"reports": reports}
+
+
+def why(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.storage import exists, join
+    from pipeline.why import explain, find
+
+    rows = find(args.dir, args.id)
+    if not rows and not exists(join(args.dir, "manifest.json")):
+        raise ValueError(f"{args.dir}: no manifest.json; it is not the output of a finished run")
+    if not rows:
+        raise ValueError(
+            f"{args.id}: not in {args.dir}/documents, removed or errors; give a url, or a whole "
+            "id: <source>/<shard>/<locator>, or the table's own"
+        )
+    print("\n\n".join(explain(row) for row in rows))
+    return {
+        "rows": [{k: row.get(k) for k in ("id", "table", "rule", "matched_id")} for row in rows]
+    }
+
+
+# --- one stage alone ---------------------------------------------------------------------------
+
+
+def _single(paths: list[str], steps: list[dict[str, Any]] | None = None, **sections: Any) -> Any:
+    """A run over documents in Parquet or JSONL. The output directory of an earlier command stands
+    for its documents, and their sources keep their names; other files are one source, `input`."""
+    from pipeline.config import parse
+
+    sources: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        if (Path(path) / "manifest.json").exists():
+            for folder in sorted((Path(path) / "documents").iterdir()):
+                sources.setdefault(folder.name, {"paths": []})["paths"].append(str(folder))
+        else:
+            sources.setdefault("input", {"paths": []})["paths"].append(path)
+    for source in sources.values():
+        source |= {"format": "table", "steps": steps or []}
+    return parse({"name": "single", "sources": sources, **sections})
+
+
+def extract(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.config import parse
+
+    source = {"format": args.format, "paths": args.paths}
+    table = {"name": "extract", "sources": {args.source: source}, "sample_fraction": args.sample}
+    return _execute(parse(table), args.out, args)
+
+
+def filter_documents(args: argparse.Namespace) -> dict[str, Any]:
+    names = [name.strip() for name in args.steps.split(",")]
+    settings = _step_settings(names, args.set)
+    steps = [{"use": name, **settings[name]} for name in names]
+    return _execute(_single(args.paths, steps), args.out, args)
+
+
+def _step_settings(names: list[str], changes: list[str]) -> dict[str, dict[str, Any]]:
+    """The keys that --set STEP.KEY=VALUE gives to each of the named steps."""
+    from pipeline.config import ConfigError, override
+
+    settings: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for change in changes:
+        name = change.partition(".")[0]
+        if name not in settings:
+            known = ", ".join(names)
+            raise ConfigError([f"--set {change}: {name!r} is not a step here. Known: {known}."])
+        override(settings, change)
+    return settings
+
+
+def dedup(args: argparse.Namespace) -> dict[str, Any]:
+    dedup: dict[str, Any] = {"exact": {}, "minhash": {"similarity": args.similarity}}
+    if args.ngram_words:
+        dedup["ngrams"] = {"words": args.ngram_words}
+    return _execute(_single(args.paths, dedup=dedup), args.out, args)
+
+
+def decontaminate(args: argparse.Namespace) -> dict[str, Any]:
+    keys = ["against", "mode", "n", "question", "answer", "background"]
+    keys += ["ignore_numbers", "min_matched_ngrams", "min_item_fraction"]
+    steps = [{"use": "decontaminate", **_given(args, keys)}]
+    return _execute(_single(args.paths, steps), args.out, args)
+
+
+def _given(args: argparse.Namespace, keys: list[str]) -> dict[str, Any]:
+    """What the user gave of a step's keys; the others keep their defaults."""
+    return {key: value for key in keys if (value := getattr(args, key)) is not None}
+
+
+def scrub(args: argparse.Namespace) -> dict[str, Any]:
+    keys = ["entities", "replace", "key_file", "ner_model", "max_entities"]
+    return _execute(
+        _single(args.paths, [{"use": "scrub_pii", **_given(args, keys)}]), args.out, args
+    )
+
+
+def fit_perplexity(args: argparse.Namespace) -> dict[str, Any]:
+    from filters.perplexity_text import Units
+    from pipeline.fit import Documents, perplexity_model
+
+    return perplexity_model(
+        Documents(_single(args.paths), args.sample),
+        args.out,
+        order=args.order,
+        prune=tuple(args.prune) if args.prune else None,
+        vocabulary=args.vocabulary,
+        units=Units(
+            normalization=args.normalization, sentence=args.sentence, tokenizer=args.tokenizer
+        ),
+        estimator=args.estimator,
+    )
+
+
+def fit_quality(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.fit import Documents, quality_model
+
+    reference = Documents(_single(args.reference), args.sample) if args.reference else None
+    sides = [Documents(_single(paths), args.sample) for paths in (args.positive, args.negative)]
+    return quality_model(sides[0], sides[1], reference, args.out)
+
+
+def fit_cutoffs(args: argparse.Namespace) -> dict[str, Any]:
+    from filters.cutoffs import write_cutoffs
+    from pipeline.fit import Documents, score_cutoffs
+
+    documents = Documents(_single(args.paths), args.sample)
+    settings = _step_settings([args.step], args.set)[args.step]
+    lid = None if args.no_language else args.language_model
+    cutoffs = score_cutoffs(documents, args.step, settings, lid)
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+    write_cutoffs(cutoffs, args.out)
+    for name, n in cutoffs.n.items():
+        tenths = " ".join(f"{cutoffs.at(i / 10, name):.6g}" for i in range(0, 11))
+        print(f"{name:<9}{n:>9} documents; deciles {tenths}")
+    return {"out": args.out, "n": cutoffs.n, **documents.report()}
+
+
+def tokenizer(args: argparse.Namespace) -> dict[str, Any]:
+    run = _single(args.paths, tokenizer={"vocab_size": args.vocab_size})
+    return _execute(run, args.out, args, until="tokenizer")
+
+
+def tokenizer_report(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.fit import Documents
+    from tokenizer.report import bars_svg, measure, open_encoder, render
+
+    paths = [_find_model(args.tokenizer), *([args.against] if args.against else [])]
+    encoders = [open_encoder(path) for path in paths]
+    documents = Documents(_single(args.paths), args.sample)
+    rows = measure(documents.tables(), encoders)
+    print(render(rows))
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (out / "report.svg").write_text(bars_svg(rows))
+    print(f"\n{out}: report.json, report.svg")
+    return {"out": args.out, **documents.report()}
+
+
+def tokenize(args: argparse.Namespace) -> dict[str, Any]:
+    run = _single(args.paths, tokenizer={"model": _find_model(args.tokenizer)})
+    return _execute(run, args.out, args, until="tokenize")
+
+
+def _find_model(path: str) -> str:
+    """A tokenizer.model, or the one below a directory."""
+    from pipeline.config import ConfigError
+
+    model = Path(path)
+    found = [model] if model.is_file() else sorted(model.rglob("tokenizer.model"))
+    if len(found) != 1:
+        raise ConfigError([f"{model}: {len(found)} files named tokenizer.model there; name one"])
+    return str(found[0])
+
+
+def pack(args: argparse.Namespace) -> dict[str, Any]:
+    return _run_until(args, "pack", "mixture")
+
+
+def train(args: argparse.Namespace) -> dict[str, Any]:
+    return _run_until(args, "train", "train")
+
+
+def _run_until(args: argparse.Namespace, until: str, section: str) -> dict[str, Any]:
+    from pipeline.config import ConfigError, load
+
+    run = load(args.config, args.set)
+    if getattr(run, section) is None:
+        raise ConfigError([f"{args.config}: no [{section}] section, which this command needs"])
+    return _execute(run, args.out or _default_out(args.config), args, until)

@@ -1,0 +1,126 @@
+"""Arguments: their types, and the options that more than one command has."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline import commands
+
+
+def share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{value} is not above 0 and at most 1")
+    return value
+
+
+def above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value} is no number above 0")
+    return value
+
+
+def file(text: str) -> str:
+    if not text or Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text or 'empty'}: name a file")
+    return text
+
+
+def at_least_one(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
+
+
+def directory(text: str) -> str:
+    """A directory to write to: it may be made, and is not a file."""
+    if not text:
+        raise argparse.ArgumentTypeError("empty; name a directory")
+    if Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text} is a file; name a directory")
+    return text
+
+
+def add_set(
+    sub: argparse.ArgumentParser, what: str = "change a key of the configuration: train.steps=20"
+) -> None:
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=what,
+    )
+
+
+def add_fit(subcommands: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
+    text = "fit the model of a step: perplexity, quality, or the cut-offs of its scores"
+    fit = subcommands.add_parser("fit", help=text, description=text)
+    models = fit.add_subparsers(required=True, metavar="WHAT")
+    tables = "Parquet or JSONL(.gz) files or patterns, or the --out of an earlier command"
+
+    def add_model(name: str, command: Callable, text: str, example: str) -> argparse.ArgumentParser:
+        sub = add(name, command, text, example, models)
+        sub.add_argument(
+            "--sample",
+            type=share,
+            default=1.0,
+            metavar="F",
+            help="share of the documents, chosen by a hash of the id (default 1)",
+        )
+        return sub
+
+    sub = add_model(
+        "perplexity",
+        commands.fit_perplexity,
+        "estimate an n-gram model of good text (modified Kneser-Ney, ARPA)",
+        "fit perplexity wiki/*.parquet --order 5 --out lm/en.arpa",
+    )
+    sub.add_argument("paths", nargs="+", metavar="PATHS", help=tables)
+    sub.add_argument("--out", type=file, required=True, metavar="MODEL.arpa")
+    sub.add_argument("--order", type=int, choices=range(1, 6), default=5, help="default 5")
+    sub.add_argument(
+        "--prune",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="for each order the occurrences up to which an n-gram goes (default 0 0 1 1 1)",
+    )
+    sub.add_argument("--vocabulary", type=at_least_one, metavar="N", help="words kept apart")
+    sub.add_argument("--tokenizer", metavar="MODEL", help="SentencePiece, as in CCNet")
+    sub.add_argument("--normalization", choices=["words", "ccnet"], default="words")
+    sub.add_argument("--sentence", choices=["line", "text"], default="line")
+    sub.add_argument(
+        "--estimator",
+        choices=["auto", "lmplz", "own"],
+        default="auto",
+        help="auto: lmplz where it is on the path; the one taken is printed",
+    )
+    sub = add_model(
+        "quality",
+        commands.fit_quality,
+        "train a classifier of good against ordinary text (fastText)",
+        "fit quality --positive books.jsonl --negative out/web --out models/quality",
+    )
+    sub.add_argument("--positive", nargs="+", required=True, metavar="PATHS", help=tables)
+    sub.add_argument("--negative", nargs="+", required=True, metavar="PATHS")
+    sub.add_argument(
+        "--reference", nargs="+", metavar="PATHS", help="whose scores make the cut-offs"
+    )
+    sub.add_argument("--out", type=directory, required=True, metavar="DIR")
+    sub = add_model(
+        "cutoffs",
+        commands.fit_cutoffs,
+        "score a sample, for a step that keeps a share of each language",
+        "fit cutoffs out/web --step perplexity --set perplexity.model=lm/en.arpa "
+        "--out lm/cutoffs.json",
+    )
+    sub.add_argument("paths", nargs="+", metavar="PATHS", help=tables)
+    sub.add_argument("--step", required=True, choices=["perplexity", "quality", "neural_quality"])
+    sub.add_argument("--out", type=file, required=True, metavar="FILE.json")
+    sub.add_argument("--language-model", default="", metavar="MODEL", help="default: lid.176")
+    sub.add_argument("--no-language", action="store_true", help="all languages together")
+    add_set(sub, "a key of the step: perplexity.model=lm/{lang}.arpa")

@@ -1,0 +1,347 @@
+"""`corpusmill tune`: what another threshold of a rule would do, from the signals of a finished run.
+
+Reads the columns of the signal and of the rules that failed, and the texts of the ten samples
+shown. A document that left before the rule's step has no value of it; how many these are is said,
+and the audited sample, which saw every step, stands for them.
+"""
+
+import difflib
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from filters.rules import Bound, concerned
+from pipeline.config import ConfigError, parse_steps
+from pipeline.steps import STEPS, Use, audited
+from pipeline.storage import exists, join, list_files, open_input, read_json
+
+SAMPLES = 5  # on each side of the threshold
+BINS = 20
+QUANTILES = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99)
+
+
+class Rule(NamedTuple):
+    """A rule with a threshold, as one source has it."""
+
+    source: str
+    steps: list[Use]
+    place: int  # of its step
+    bound: Bound
+
+    @property
+    def name(self) -> str:
+        return f"{self.steps[self.place].name}.{self.bound.rule}"
+
+    @property
+    def now(self) -> float:
+        bound = self.bound
+        found = bound.least if bound.least is not None else bound.most
+        return float("nan") if found is None else float(found)
+
+
+class Rows(NamedTuple):
+    """The documents that came to the filters of a source, a row each."""
+
+    table: pa.Table  # id, rule, failed, text.n_bytes, the signal, _file, _row
+    value: np.ndarray  # float64, NaN where null
+    measured: np.ndarray  # bool, came to the step
+    audited: np.ndarray  # bool, saw every step
+    concerned: np.ndarray  # bool, the bound holds for it
+    other: np.ndarray  # bool, another rule failed as well
+    behind: np.ndarray  # bool, a rule of a later step failed
+    n_bytes: np.ndarray  # int64, of text
+
+
+def tune(
+    root: str, name: str, threshold: float | None = None, source: str | None = None
+) -> list[dict[str, Any]]:
+    """A report for each source with the rule. Raises ConfigError for a rule that no source has, and
+    ValueError for a run that is not finished."""
+    if not exists(join(root, "manifest.json")):
+        raise ValueError(f"{root}: no manifest.json; it is not the output of a finished run")
+    manifest = read_json(join(root, "manifest.json"))
+    return [_report(root, manifest, rule, threshold) for rule in find_rules(manifest, name, source)]
+
+
+def find_rules(manifest: dict[str, Any], name: str, source: str | None) -> list[Rule]:
+    found: list[Rule] = []
+    known: set[str] = set()
+    for label, config in manifest["config"]["sources"].items():
+        if source is not None and label != source:
+            continue
+        steps = list(parse_steps([_without_none(e) for e in config["steps"]], f"sources.{label}"))
+        for place, use in enumerate(steps):
+            for bound in _bounds(use):
+                known.add(f"{use.name}.{bound.rule}")
+                if f"{use.name}.{bound.rule}" == name:
+                    found.append(Rule(label, steps, place, bound))
+    if source is not None and source not in manifest["config"]["sources"]:
+        there = ", ".join(manifest["config"]["sources"])
+        raise ConfigError([f"--source {source}: the run has no such source; it has {there}"])
+    if not found:
+        close = difflib.get_close_matches(name, known, 1) or sorted(known)
+        hint = f"Did you mean {close[0]}?" if len(close) == 1 else f"Known: {', '.join(close)}"
+        raise ConfigError([f"--rule {name}: no rule with a threshold in this run. {hint}"])
+    return found
+
+
+def _bounds(use: Use) -> list[Bound]:
+    """A step's bounds; without the thresholds where they are in a file that is not there."""
+    step = STEPS[use.name]
+    if step.bounds is None:
+        return []
+    try:
+        return step.bounds(use.config)
+    except (ValueError, OSError) as error:
+        where = f"{use.name}: its threshold is in a file: {error}"
+        raise ValueError(f"{where}; start where the run was started") from None
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return value
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def read_rows(root: str, rule: Rule, audit_fraction: float) -> Rows:
+    columns = ["id", "rule", "failed", "text.n_bytes", rule.bound.signal]
+    if rule.bound.among is not None or rule.bound.besides:
+        columns.append("meta")
+    tables = []
+    files = [p for f in ("documents", "removed") for p in list_files(join(root, f, rule.source))]
+    for i, path in enumerate(files):
+        with open_input(path) as file:
+            reader = pq.ParquetFile(file)
+            if rule.bound.signal not in reader.schema_arrow.names:
+                continue  # what ingest removed
+            table = reader.read([c for c in columns if c in reader.schema_arrow.names])
+        for column, kind in (("rule", pa.string()), ("failed", pa.list_(pa.string()))):
+            if column not in table.column_names:
+                table = table.append_column(column, pa.nulls(len(table), kind))
+        place = {"_file": np.full(len(table), i), "_row": np.arange(len(table))}
+        for column, numbers in place.items():
+            table = table.append_column(column, pa.array(numbers))
+        tables.append(table.select([*columns, "_file", "_row"]))
+    if not tables:
+        raise ValueError(f"{root}: no document of {rule.source} has {rule.bound.signal}")
+    return _rows(pa.concat_tables(tables).combine_chunks(), rule, audit_fraction)
+
+
+def _rows(table: pa.Table, rule: Rule, audit_fraction: float) -> Rows:
+    column = table[rule.bound.signal]
+    column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
+    value = column.cast(pa.float64()).to_numpy().astype(np.float64)
+    place = {use.name: i for i, use in reversed(list(enumerate(rule.steps)))}
+    last = [
+        place.get((name or "").partition(".")[0], len(place)) for name in table["rule"].to_pylist()
+    ]
+    seen = np.array(last, np.int64)
+    chosen = audited(table, audit_fraction).to_numpy(zero_copy_only=False)
+    other, behind = np.zeros((2, len(table)), bool)
+    for i, names in enumerate(table["failed"].to_pylist()):
+        steps = [place.get(n.partition(".")[0], -1) for n in names or () if n != rule.name]
+        other[i] = max(steps, default=-1) >= 0
+        behind[i] = max(steps, default=-1) > rule.place
+    bound = rule.bound
+    everywhere = bound.among is None and not bound.besides
+    return Rows(
+        table,
+        value,
+        (seen >= rule.place) | chosen,
+        chosen,
+        np.ones(len(table), bool) if everywhere else concerned(table, bound),
+        other,
+        behind,
+        pc.fill_null(table["text.n_bytes"], 0).to_numpy(),
+    )
+
+
+def failing(rows: Rows, bound: Bound, threshold: float) -> np.ndarray:
+    """bool[rows]: measured, and beyond the threshold or null."""
+    with np.errstate(invalid="ignore"):
+        good = rows.value >= threshold if _is_least(bound) else rows.value <= threshold
+    return rows.measured & rows.concerned & ~good
+
+
+def _is_least(bound: Bound) -> bool:
+    return bound.least is not None or (bound.most is None and bound.key.startswith("min_"))
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+
+def _report(
+    root: str, manifest: dict[str, Any], rule: Rule, threshold: float | None
+) -> dict[str, Any]:
+    rows = read_rows(root, rule, manifest["config"]["audit_fraction"])
+    now = rule.now
+    wanted = now if threshold is None else threshold
+    tokens = manifest["stages"].get("tokenize", {}).get(rule.source, {})
+    per_byte = tokens["tokens"] / tokens["bytes_in"] if tokens.get("bytes_in") else None
+    fails_now = failing(rows, rule.bound, now)
+    share = _share_behind(rows, fails_now)
+    unmeasured = ~rows.measured
+    early = rows.audited & rows.measured & (_place_removed(rows, rule) < rule.place)
+    early_fails = early & failing(rows, rule.bound, wanted)
+    candidates = _candidates(rows, [x for x in (now, wanted) if not np.isnan(x)])
+    return {
+        "rule": rule.name,
+        "source": rule.source,
+        "signal": rule.bound.signal,
+        "bound": "least" if _is_least(rule.bound) else "most",
+        "now": None if np.isnan(now) else now,
+        "threshold": None if np.isnan(wanted) else wanted,
+        "documents": len(rows.value),
+        "not_measured": int(unmeasured.sum()),
+        "audited_among_them": int(early.sum()),
+        "audited_that_fail": int(early_fails.sum()),
+        "null": int((rows.measured & np.isnan(rows.value)).sum()),
+        "fails_behind": share,
+        "histogram": _histogram(rows),
+        "table": [_outcome(rows, rule.bound, x, fails_now, share, per_byte) for x in candidates],
+        "overlap": _overlap(rows, rule, failing(rows, rule.bound, wanted)),
+        "samples": _samples(root, rows, rule, wanted),
+        "change": _change(rule, wanted),
+    }
+
+
+def _place_removed(rows: Rows, rule: Rule) -> np.ndarray:
+    place = {use.name: i for i, use in reversed(list(enumerate(rule.steps)))}
+    names = rows.table["rule"].to_pylist()
+    return np.array([place.get((n or "").partition(".")[0], len(place)) for n in names], np.int64)
+
+
+def _share_behind(rows: Rows, fails: np.ndarray) -> list[int]:
+    """Of the audited documents that fail this rule and none of the same or an earlier step, how
+    many fail a later one; [n, of]."""
+    here = rows.audited & fails & (~rows.other | rows.behind)
+    return [int((here & rows.behind).sum()), int(here.sum())]
+
+
+def _outcome(
+    rows: Rows,
+    bound: Bound,
+    threshold: float,
+    fails_now: np.ndarray,
+    share: list[int],
+    per_byte: float | None,
+) -> dict[str, Any]:
+    """What the filters would keep. Documents that the rule holds back now were not seen by the
+    steps behind: of them, as many are counted as the audited sample says."""
+    fails = failing(rows, bound, threshold)
+    passes = rows.measured & ~fails & ~rows.other
+    sure, gained = passes & (~fails_now | rows.audited), passes & fails_now & ~rows.audited
+    keeps = 1 - share[0] / share[1] if share[1] else 1.0
+    n_bytes = rows.n_bytes[sure].sum() + keeps * rows.n_bytes[gained].sum()
+    return {
+        "threshold": threshold,
+        "fails": int(fails.sum()),
+        "kept": round(sure.sum() + keeps * gained.sum()),
+        "bytes": round(n_bytes),
+        "tokens": None if per_byte is None else round(n_bytes * per_byte),
+    }
+
+
+def _candidates(rows: Rows, given: list[float]) -> list[float]:
+    values = rows.value[rows.measured & rows.concerned & ~np.isnan(rows.value)]
+    if not len(values):
+        return sorted(set(given))
+    whole = bool((values == np.round(values)).all())
+    found = {round(x) if whole else float(f"{x:.3g}") for x in np.quantile(values, QUANTILES)}
+    return sorted({*map(float, found), *given})
+
+
+def _histogram(rows: Rows) -> dict[str, list]:
+    """Counts of measured documents between edges, from the first to the last percentile; the first
+    and last bin take what is beyond."""
+    values = rows.value[rows.measured & rows.concerned & ~np.isnan(rows.value)]
+    if not len(values):
+        return {"edges": [], "counts": []}
+    low, middle, high = np.quantile(values, (0.01, 0.5, 0.99))
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    if low > 0 and high > 10 * middle:
+        edges = np.geomspace(low, high, BINS + 1)
+    else:
+        edges = np.linspace(low, high, BINS + 1)
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    return {"edges": [float(f"{e:.6g}") for e in edges], "counts": counts.tolist()}
+
+
+def _overlap(rows: Rows, rule: Rule, fails: np.ndarray) -> dict[str, Any]:
+    """Of the documents that fail the rule, those that fail others too. The steps behind have seen
+    the audited ones only."""
+    others: dict[str, list[int]] = {}
+    names = rows.table["failed"].to_pylist()
+    place = {use.name: i for i, use in enumerate(rule.steps)}
+    for i in np.flatnonzero(fails):
+        for name in set(names[i] or ()) - {rule.name}:
+            later = place.get(name.partition(".")[0], -1) > rule.place
+            if name.partition(".")[0] in place and (rows.audited[i] or not later):
+                others.setdefault(name, [0, 0, int(later)])[0] += 1
+    for entry in others.values():
+        entry[1] = int((fails & rows.audited).sum()) if entry[2] else int(fails.sum())
+    top = sorted(others.items(), key=lambda item: (-item[1][0], item[0]))
+    return {
+        "fails": int(fails.sum()),
+        "alone": int((fails & ~rows.other).sum()),
+        "others": {name: {"both": both, "of": of} for name, (both, of, _) in top},
+    }
+
+
+def _samples(root: str, rows: Rows, rule: Rule, threshold: float) -> list[dict[str, Any]]:
+    """The documents nearest to the threshold on both sides, by value."""
+    valid = rows.measured & rows.concerned & ~np.isnan(rows.value)
+    fails = failing(rows, rule.bound, threshold)
+    distance = np.abs(rows.value - threshold)
+    chosen: list[int] = []
+    for side in (valid & ~fails, valid & fails):
+        index = np.flatnonzero(side)
+        chosen += index[np.argsort(distance[index], kind="stable")[:SAMPLES]].tolist()
+    files = [p for f in ("documents", "removed") for p in list_files(join(root, f, rule.source))]
+    out = []
+    for i in sorted(chosen, key=lambda i: (rows.value[i], i)):
+        row = {k: rows.table[k][i].as_py() for k in ("id", "rule", "_file", "_row")}
+        text = _text(files[row["_file"]], row["_row"]) or ""
+        first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+        out.append(
+            {
+                "id": row["id"],
+                "value": float(rows.value[i]),
+                "passes": not bool(fails[i]),
+                "removed_by": row["rule"],
+                "line": first[:200],
+            }
+        )
+    return out
+
+
+def _text(path: str, row: int) -> str | None:
+    """Of one row: its row group's texts are read."""
+    with open_input(path) as file:
+        reader = pq.ParquetFile(file)
+        for group in range(reader.num_row_groups):
+            n = reader.metadata.row_group(group).num_rows
+            if row < n:
+                return reader.read_row_group(group, ["text"])["text"][row].as_py()
+            row -= n
+    raise AssertionError(f"{path}: no row {row}")
+
+
+def _change(rule: Rule, threshold: float) -> str | None:
+    """The option that sets the threshold; None where no key does."""
+    bound, config = rule.bound, rule.steps[rule.place].config
+    if not bound.key or np.isnan(threshold):
+        return None
+    value = getattr(config, bound.key, None)
+    if bound.key == "keep_fraction":
+        return None  # the threshold is the cut-off of that share
+    whole = threshold == round(threshold) and not isinstance(value, float)
+    text = str(round(threshold)) if whole else f"{threshold:g}"
+    return f"--set sources.{rule.source}.steps[{rule.place}].{bound.key}={text}"
