@@ -1,4 +1,4 @@
-"""The true Jaccard similarity of candidate pairs, from the stored sets of shingles.
+"""The true Jaccard similarity or containment of candidate pairs, from the stored sets of shingles.
 
 Two sorted arrays of 64-bit hashes are merged: 2.6 ns for each shingle, and no text is read. Sizes
 alone rule out a pair whose smaller set is too small a share of the larger one. Hashes stand for
@@ -11,8 +11,12 @@ import pyarrow as pa
 from numba import njit
 
 
-def jaccard_pairs(pairs: pa.Table, shingles: pa.Table, similarity: float) -> pa.Table:
-    """The pairs (a uint64, b uint64) whose sets of shingles have at least this Jaccard similarity.
+def similar_pairs(
+    pairs: pa.Table, shingles: pa.Table, similarity: float, measure: str = "jaccard"
+) -> pa.Table:
+    """The pairs (a uint64, b uint64) whose sets of shingles A and B have at least this similarity:
+    |A and B| / |A or B|, or with "containment" |A and B| / min(|A|, |B|), where one holds the
+    other.
 
     `shingles` has a row (doc, order, id, shingles: sorted distinct uint64) for each document in
     `pairs`. Returns (a, b, a_order, b_order, a_id, b_id, similarity) sorted by (a, b)."""
@@ -20,7 +24,7 @@ def jaccard_pairs(pairs: pa.Table, shingles: pa.Table, similarity: float) -> pa.
     row_a, row_b = (_rows_of(pairs[name], shingles["doc"]) for name in ("a", "b"))
     sets = shingles["shingles"].combine_chunks()
     offsets, values = sets.offsets.to_numpy(), sets.values.to_numpy()
-    measured = _jaccard(offsets, values, row_a, row_b, similarity)
+    measured = _similarity(offsets, values, row_a, row_b, similarity, measure == "containment")
     enough = np.flatnonzero(measured >= similarity)
     row_a, row_b = row_a[enough], row_b[enough]
     return pa.table(
@@ -47,16 +51,21 @@ def _rows_of(docs: pa.ChunkedArray, stored: pa.ChunkedArray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _jaccard(
-    offsets: np.ndarray, values: np.ndarray, row_a: np.ndarray, row_b: np.ndarray, least: float
+def _similarity(
+    offsets: np.ndarray,
+    values: np.ndarray,
+    row_a: np.ndarray,
+    row_b: np.ndarray,
+    least: float,
+    containment: bool,
 ) -> np.ndarray:
-    """The Jaccard similarity of each pair; 0 where the sizes show that it is below `least`."""
+    """The similarity of each pair; 0 where the sizes show that it is below `least`."""
     out = np.zeros(len(row_a), np.float64)
     for p in range(len(row_a)):
         i, i_end = offsets[row_a[p]], offsets[row_a[p] + 1]
         j, j_end = offsets[row_b[p]], offsets[row_b[p] + 1]
         smaller, larger = min(i_end - i, j_end - j), max(i_end - i, j_end - j)
-        if smaller == 0 or smaller / larger < least:
+        if smaller == 0 or (smaller / larger < least and not containment):
             continue
         shared = 0
         while i < i_end and j < j_end:
@@ -64,5 +73,5 @@ def _jaccard(
             shared += x == y
             i += x <= y
             j += y <= x
-        out[p] = shared / (smaller + larger - shared)
+        out[p] = shared / (smaller if containment else smaller + larger - shared)
     return out

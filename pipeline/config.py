@@ -23,6 +23,8 @@ from pipeline.steps import STEPS, Use
 from tokenizer.train import Tokenizer
 from train.config import Train
 
+COMPARABLE = ("text", "url", "path", "created", "license")  # columns for dedup.exact.by
+
 
 class ConfigError(ValueError):
     """One or more mistakes in a configuration, a line each."""
@@ -73,8 +75,11 @@ class Dedup:
     segments: Segments | None = None
     """Not beside ngrams: the two would cut the same places."""
     prefer: tuple[str, ...] = ()
-    """Sources in the order in which their documents are kept; the others follow. Then the longer
-    document, then the id."""
+    """Sources in the order in which their documents are kept; the others follow. Then
+    `prefer_signal`, then the longer document, then the id."""
+    prefer_signal: str = ""
+    """A signal, "quality.score": of documents of one source, or of sources that `prefer` does not
+    tell apart, the one with the greater is kept. To three digits; null comes last."""
     partitions: int = 16
     """Tasks of each exchange. Part of the identity of its files: choose it once."""
     report_clusters_over: int = 10
@@ -283,6 +288,20 @@ def _cross_check(run: Run) -> list[str]:
             check_sources(getattr(model, key), f"models.{name}.{key}")
         check_sources(model.reference, f"models.{name}.reference")
     check_sources(run.dedup.prefer, "dedup.prefer")
+    steps = {use.name for source in run.sources.values() for use in source.steps}
+
+    def is_signal(name: str) -> bool:  # gopher.n_words is of gopher_quality
+        prefix, dot, _ = name.partition(".")
+        return bool(dot) and any(f"{step}_".startswith(f"{prefix}_") for step in steps)
+
+    if run.dedup.prefer_signal and not is_signal(run.dedup.prefer_signal):
+        mistakes.append(
+            f"dedup.prefer_signal: {run.dedup.prefer_signal!r} is of no step of this run; "
+            f"write STEP.SIGNAL, as in quality.score"
+        )
+    by = run.dedup.exact.by if run.dedup.exact else "text"
+    if by not in COMPARABLE and not is_signal(by):
+        mistakes.append(f"dedup.exact.by: no such column {by!r}.{_hint(by, list(COMPARABLE))}")
     if run.dedup.ngrams and run.dedup.segments:
         mistakes.append("dedup.segments: stands beside dedup.ngrams; a run cuts one kind of repeat")
     if run.dedup.partitions < 1:

@@ -62,6 +62,7 @@ def _sign(state: State, pieces: list[Piece]) -> Records:
         priority = priorities.get(piece.source, len(priorities))
         args: dict[str, Any] = {"path": piece.path, "priority": priority, "bands": bands}
         args |= {"exact": dedup.exact, "minhash": dedup.minhash, "spans": dedup.spans}
+        args |= {"signal": dedup.prefer_signal}
         args |= {"partitions": dedup.partitions, "batch_bytes": run.batch_bytes}
         identity = [piece.content, priority, bands, methods, run.batch_bytes]
         code = code_version(*DEDUP_CODE)
@@ -77,6 +78,7 @@ def _banding(state: State) -> tuple[int, int]:
 
 def _find_exact(state: State, signed: Records) -> Records:
     args: dict[str, Any] = {"keys": [path_of(record, "keys") for record in signed]}
+    args |= {"config": state.run.dedup.exact}
     return _by_partition(state, "exact", exchange.exact_partition, args, [contents(signed, "keys")])
 
 

@@ -74,11 +74,11 @@ def sign_part(
     minhash: MinHash | None,
     bands: tuple[int, int],
     spans: NGrams | Segments | None,
+    signal: str,
     partitions: int,
     batch_bytes: int,
 ) -> dict[str, Any]:
-    """`order`, smaller is kept first: the source's priority, then the longer text; then,
-    everywhere, the place."""
+    """Every method's view of one part's documents."""
     if path is None:
         return {}
     keys = part.exchange("keys", KEYS, partitions) if exact else None
@@ -89,9 +89,9 @@ def sign_part(
     samples = part.exchange("samples", BANDS, partitions) if minhash else None
     windows = part.exchange("windows", WINDOWS, partitions) if spans else None
     row = n_shingled = 0
-    for table in read_tables(part.root, path, ["id", "text"], batch_bytes):
-        length = pc.fill_null(pc.binary_length(table["text"]), 0).to_numpy().astype(np.uint64)
-        order = np.uint64(priority << 48) | (np.uint64((1 << 48) - 1) - length)
+    columns = list(dict.fromkeys(["id", "text", exact.by if exact else "text", signal or "text"]))
+    for table in read_tables(part.root, path, columns, batch_bytes):
+        order = total_order(table, priority, signal)
         doc = np.arange(row, row + table.num_rows, dtype=np.uint64)
         row += table.num_rows
         docs = table.append_column("doc", pa.array(doc)).append_column("order", pa.array(order))
@@ -108,11 +108,28 @@ def sign_part(
     return {"shingled": n_shingled}
 
 
+def total_order(table: pa.Table, priority: int, signal: str) -> np.ndarray:
+    """uint64, smaller is kept first: 16 bits of the source's priority; 16 of the signal, greater
+    first, null and absent last; 32 of the text's bytes, longer first. Equal ones: by place.
+
+    The signal's are the upper half of a float32, turned so that they sort: two or three digits,
+    within which length decides."""
+    length = pc.fill_null(pc.binary_length(table["text"]), 0).to_numpy().astype(np.uint64)
+    rank = np.zeros(table.num_rows, np.uint64)
+    if signal in table.column_names:
+        value = table[signal].cast(pa.float32()).to_numpy() + np.float32(0)  # -0 is 0
+        bits = value.view(np.uint32) >> np.uint32(16)
+        rank = np.where(bits >> 15, 0xFFFF - bits, bits + 0x8000).astype(np.uint64)
+        rank[np.isnan(value)] = 0
+    rest = np.uint64(0xFFFF) - rank << np.uint64(32) | np.uint64(0xFFFFFFFF) - length
+    return np.uint64(priority << 48) | rest
+
+
 def exact_partition(
-    part: Part, keys: list[str | None], partition: int, partitions: int
+    part: Part, keys: list[str | None], config: Exact, partition: int, partitions: int
 ) -> dict[str, Any]:
     rows = read_partition(part.root, keys, partition, partitions, KEYS, own_rows=True)
-    return write_fates(part, exact_duplicates(rows), partitions)
+    return write_fates(part, exact_duplicates(rows, config), partitions)
 
 
 def write_fates(part: Part, fates: pa.Table, partitions: int) -> dict[str, Any]:

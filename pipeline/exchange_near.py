@@ -25,7 +25,7 @@ from dedup.keepers import choose_keepers, clusters_of
 from dedup.lsh import candidates
 from dedup.minhash import MinHash
 from dedup.recall import FLOOR, measure, sample_pairs
-from dedup.verify import jaccard_pairs
+from dedup.verify import similar_pairs
 from filters.kernels import mix
 from pipeline.exchange import BANDS, SHINGLES, by_part, keyed, still_there, write_fates
 from pipeline.parts import Part, in_corpus, read_partition, read_tables
@@ -157,14 +157,14 @@ def verify_partition(
     known = read_partition(part.root, sets, partition, partitions, keyed(SHINGLES))
     known = known.drop_columns(["key"])
     proposed = rows.filter(pc.equal(rows["weight_min"], 0.0))
-    measured = jaccard_pairs(proposed, known, config.similarity)
+    measured = similar_pairs(proposed, known, config.similarity, config.measure)
     part.table("edges", f"work/{part.stage}", MEASURED, "edges").write(measured)
     forest = spanning_forest(measured["a"].to_numpy(), measured["b"].to_numpy())
     part.table("forest", f"work/{part.stage}", FOREST, "forest").write(
         pa.table(forest, names=["a", "b"])
     )
     sampled = rows.filter(pc.greater(rows["weight_max"], 0.0))
-    true = jaccard_pairs(sampled, known, FLOOR).select(["a", "b", "similarity"])
+    true = similar_pairs(sampled, known, FLOOR).select(["a", "b", "similarity"])
     true = (
         true.combine_chunks()
         .join(sampled, ["a", "b"])

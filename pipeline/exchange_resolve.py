@@ -75,7 +75,8 @@ def route_partition(
 
 def _retargeted(exact: pa.Table, root: str, near: list[str], partitions: int) -> pa.Table:
     """Exact duplicates whose keeper went as a near-duplicate: their text is the keeper's, so the
-    similarity that was checked for it, and the document that is kept, are theirs."""
+    similarity that was checked for it, and the document that is kept, are theirs. Of those with its
+    URL or value only the document is: their texts were not compared."""
     found = [keyed(FATE).empty_table()]
     for p in range(partitions):
         gone = read_partition(root, near, p, partitions, keyed(FATE))
@@ -84,7 +85,8 @@ def _retargeted(exact: pa.Table, root: str, near: list[str], partitions: int) ->
     at = pc.index_in(exact["matched"], final["doc"])
     for name in ("value", "threshold", "matched_id", "similarity"):
         theirs = final[name].take(at)
-        column = pc.if_else(at.is_valid(), theirs, exact[name])
+        known = pc.equal(exact["rule"], "exact_duplicate") if name != "matched_id" else True
+        column = pc.if_else(pc.and_(at.is_valid(), known), theirs, exact[name])
         exact = exact.set_column(exact.column_names.index(name), exact.schema.field(name), column)
     return exact
 

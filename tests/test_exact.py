@@ -1,10 +1,11 @@
 """Equal texts: keys of one document at a time, then groups of equal keys."""
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.exact import Exact, exact_duplicates, exact_keys
+from dedup.exact import Exact, exact_duplicates, exact_keys, normalized_urls
 from pipeline.schema import FATE
 
 STRIP, WORDS = Exact(), Exact(normalize="words")
@@ -23,13 +24,13 @@ def documents(*texts: str | None, orders: list[int] | None = None) -> pa.Table:
 
 
 def matches(rows: pa.Table) -> dict[int, str]:
-    fates = exact_duplicates(rows)
+    fates = exact_duplicates(rows, STRIP)
     assert fates.schema == FATE
     return dict(zip(fates["doc"].to_pylist(), fates["matched_id"].to_pylist(), strict=True))
 
 
 def test_the_rows_of_a_duplicate():
-    fates = exact_duplicates(exact_keys(documents("a b", "c", "a b"), STRIP))
+    fates = exact_duplicates(exact_keys(documents("a b", "c", "a b"), STRIP), STRIP)
     assert fates.to_pylist() == [
         {"doc": 2, "matched": 0, "rule": "exact_duplicate", "value": None, "threshold": None,
          "matched_id": "id0", "similarity": 1.0}
@@ -53,7 +54,7 @@ def test_texts_with_nothing_in_them_are_no_duplicates():
     assert exact_keys(silent, WORDS).num_rows == 0
     assert matches(exact_keys(silent, STRIP)) == {4: "id0"}
     assert exact_keys(empty, STRIP).schema == exact_keys(documents("x"), STRIP).schema
-    assert exact_duplicates(exact_keys(empty, STRIP)).schema == FATE
+    assert exact_duplicates(exact_keys(empty, STRIP), STRIP).schema == FATE
 
 
 def test_the_smallest_order_is_kept_then_the_first_place():
@@ -96,3 +97,42 @@ def test_any_batches_row_order_and_partitions_give_brute_force(texts, config, pa
     part = rows["key"].to_numpy() % partitions
     found = [matches(rows.filter(pa.array(part == p))) for p in range(partitions)]
     assert {doc: keeper for each in found for doc, keeper in each.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "normalized"),
+    [
+        ("http://WWW.Example.org/", "example.org"),
+        ("https://example.org:443//#top", "example.org"),
+        ("https://user:pw@example.org/A?b=C#d", "example.org/A?b=C"),
+        ("https://example.org./a/", "example.org/a"),
+        ("http://example.org:8080/", "example.org:8080"),
+        ("example.org/a#b", "example.org/a#b"),
+        ("mailto:a@b.c", "mailto:a@b.c"),
+        ("", ""),
+    ],
+)
+def test_urls_as_they_are_compared(url, normalized):
+    assert normalized_urls(pa.array([url])).to_pylist() == [normalized]
+
+
+def test_by_url_and_by_a_column():
+    urls = ["http://a.b/c", "https://www.A.b/c/#d", None, "", " ", None, "http://a.b/C"]
+    docs = documents(*"abcdefg").append_column("url", pa.array(urls))
+    by_url = Exact(by="url")
+    fates = exact_duplicates(exact_keys(docs, by_url), by_url).to_pylist()
+    assert [(f["doc"], f["matched_id"], f["rule"]) for f in fates] == [(1, "id0", "same_url")]
+    assert fates[0]["similarity"] is None
+    docs = docs.append_column("part", pa.array([1, 2, 1, None, None, 2, 3]))
+    by_part = Exact(by="part")
+    fates = exact_duplicates(exact_keys(docs, by_part), by_part).to_pylist()
+    assert [(f["doc"], f["matched_id"]) for f in fates] == [(2, "id0"), (5, "id1")]
+    assert {f["rule"] for f in fates} == {"same_value"}
+    assert exact_keys(docs, Exact(by="nowhere")).num_rows == 0
+
+
+def test_a_config_that_cannot_work_is_refused():
+    with pytest.raises(ValueError, match="by is empty"):
+        Exact(by="")
+    with pytest.raises(ValueError, match="normalize 'words' is for by = 'text', not 'url'"):
+        Exact(by="url", normalize="words")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dedup.keepers import choose_keepers
 from dedup.lsh import candidates, choose_bands
 from dedup.minhash import TILE, MinHash, permutations, sign, sketch
-from dedup.verify import jaccard_pairs
+from dedup.verify import similar_pairs
 
 CONFIG = MinHash()
 
@@ -31,8 +31,9 @@ def documents(texts: list[str | None], orders: list[int] | None = None) -> pa.Ta
 
 
 def reference(shingles: np.ndarray, config: MinHash) -> np.ndarray:
+    scheme, low = f"affine{config.bits}", (1 << config.bits) - 1
     peer = datasketch.MinHash(
-        config.permutations, config.seed, scheme="affine32", hashfunc=lambda h: h & 0xFFFFFFFF
+        config.permutations, config.seed, scheme=scheme, hashfunc=lambda h: h & low
     )
     peer.update_batch(int(s) for s in shingles)
     return peer.hashvalues
@@ -41,7 +42,7 @@ def reference(shingles: np.ndarray, config: MinHash) -> np.ndarray:
 def assert_as_datasketch(texts: list[str], config: MinHash) -> int:
     """Returns how many texts had shingles."""
     signed = sign(pa.array(texts, pa.string()), config, config.permutations)
-    assert signed.signatures.dtype == np.uint32
+    assert signed.signatures.dtype == (np.uint32 if config.bits == 32 else np.uint64)
     for d, signature in enumerate(signed.signatures):
         shingles = signed.shingles[signed.offsets[d] : signed.offsets[d + 1]]
         assert signature.tobytes() == reference(shingles, config).tobytes()
@@ -54,9 +55,12 @@ def assert_as_datasketch(texts: list[str], config: MinHash) -> int:
     st.sampled_from([1, 64, 100, 128, 256]),
     st.integers(0, 2**32 - 1),
     st.integers(1, 6),
+    st.sampled_from([0, 1, 5]),
+    st.sampled_from([32, 64]),
 )
-def test_signatures_are_those_of_datasketch(texts, n, seed, words):
-    assert_as_datasketch(texts, MinHash(permutations=n, seed=seed, words=words))
+def test_signatures_are_those_of_datasketch(texts, n, seed, words, characters, bits):
+    config = MinHash(permutations=n, seed=seed, words=words, characters=characters, bits=bits)
+    assert_as_datasketch(texts, config)
 
 
 @pytest.mark.parametrize("n_words", [4, 5, 35, 36, 37, TILE + 3, TILE + 4, TILE + 5, 3 * TILE])
@@ -65,9 +69,10 @@ def test_signatures_at_the_edges_of_tiles(n_words):
     assert assert_as_datasketch([text, text], CONFIG) == (0 if n_words < 5 else 2)
 
 
-def test_permutations_are_those_of_datasketch():
-    a, b = permutations(128, 7)
-    peer = datasketch.MinHash(128, 7, scheme="affine32")
+@pytest.mark.parametrize("bits", [32, 64])
+def test_permutations_are_those_of_datasketch(bits):
+    a, b = permutations(1024, 7, bits)
+    peer = datasketch.MinHash(1024, 7, scheme=f"affine{bits}")
     assert np.array_equal(peer.permutations, np.array([a, b]))
 
 
@@ -94,6 +99,39 @@ def test_equal_runs_are_equal_shingles_wherever_they_stand():
     assert [len(s) for s in sets] == [3, 1, 1, 1]
     assert sets[1] < sets[0]
     assert len(set.union(*sets)) == 5
+
+
+def sizes(text: str, **config) -> int:
+    return len(sign(pa.array([text]), MinHash(**config), 1).shingles)
+
+
+def test_shingles_of_characters():
+    assert sizes("abcde", characters=5) == sizes("AB, cd", characters=5) == 1
+    assert sizes("abcd", characters=5) == 0
+    assert sizes("  ab -- cd!", characters=2) == 4  # ab, b_, _c, cd
+    signed = sign(pa.array(["ab, cd", "AB\nCD", "abcd"]), MinHash(characters=3), 8).signatures
+    assert np.array_equal(signed[0], signed[1]) and not np.array_equal(signed[0], signed[2])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "choice"),
+    [
+        ("one two", "One Two", {"lowercase": True}),
+        ("one, two!", "one two", {"punctuation": False}),
+        ("caf\u00e9 noir", "cafe\u0301 noir", {"unicode": "nfc"}),
+        ("\ufb01ne day", "fine day", {"unicode": "nfkc"}),
+    ],
+)
+def test_normalisation_is_chosen(first, second, choice):
+    other = {"lowercase": False, "punctuation": True, "unicode": "as_is"}
+    name = next(iter(choice))
+    for chosen, same in ((choice, True), ({name: other[name]}, False)):
+        signed = sign(pa.array([first, second]), MinHash(words=2, **chosen), 16)
+        assert np.array_equal(*signed.signatures) == same
+        assert np.diff(signed.offsets).min() > 0
+    assert sizes("list of 2019", words=3) and not np.array_equal(
+        *sign(pa.array(["list of 2019", "list of 2024"]), MinHash(words=3), 16).signatures
+    )
 
 
 def test_the_same_word_a_million_times_is_one_shingle():
@@ -144,7 +182,7 @@ def test_any_split_into_batches_gives_the_same_tables(texts, data):
 @pytest.mark.parametrize(
     ("key", "value"),
     [("similarity", 0.0), ("similarity", 1.5), ("recall", 1.0), ("permutations", 0), ("words", 0),
-     ("seed", -1), ("max_bucket", 1)],
+     ("seed", -1), ("max_bucket", 1), ("characters", -1)],
 )  # fmt: skip
 def test_a_config_that_cannot_work_is_refused(key, value):
     with pytest.raises(ValueError, match=f"^{key} {re.escape(str(value))} "):
@@ -160,7 +198,9 @@ def deduplicate(docs: pa.Table, config: MinHash, bands: int, rows: int, partitio
         for p in range(partitions)
     ]
     pairs = pa.concat_tables(proposed).group_by(["a", "b"]).aggregate([])
-    fates = choose_keepers(jaccard_pairs(pairs, shingles, config.similarity), config.similarity)
+    edges = similar_pairs(pairs, shingles, config.similarity)
+    nodes = shingles.select(["doc", "order", "id"]).combine_chunks()
+    fates = choose_keepers(edges, nodes, config.similarity)
     columns = (fates[name].to_pylist() for name in ("doc", "matched_id", "similarity"))
     return {doc: (matched, s) for doc, matched, s in zip(*columns, strict=True)}
 

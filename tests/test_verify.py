@@ -1,11 +1,11 @@
-"""True Jaccard of candidate pairs."""
+"""True Jaccard and containment of candidate pairs."""
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.verify import jaccard_pairs
+from dedup.verify import similar_pairs
 
 
 def stored(sets: dict[int, set[int]]) -> pa.Table:
@@ -28,7 +28,7 @@ SETS = {1: {1, 2, 3, 4}, 2: {2, 3, 4, 5}, 3: {1, 2, 3, 4, 2**64 - 1}, 4: {9}}
 
 
 def test_only_pairs_of_enough_similarity_with_their_rows():
-    found = jaccard_pairs(of((3, 2), (3, 1), (4, 1), (1, 2)), stored(SETS), 0.6)
+    found = similar_pairs(of((3, 2), (3, 1), (4, 1), (1, 2)), stored(SETS), 0.6)
     assert found.to_pylist() == [
         {"a": 1, "b": 2, "a_order": 101, "b_order": 102, "a_id": "web/1", "b_id": "web/2",
          "similarity": 0.6},
@@ -38,19 +38,19 @@ def test_only_pairs_of_enough_similarity_with_their_rows():
 
 
 def test_the_bound_itself_is_enough_and_a_little_more_is_not():
-    assert jaccard_pairs(of((1, 2)), stored(SETS), 3 / 5).num_rows == 1
-    assert jaccard_pairs(of((1, 2)), stored(SETS), 3 / 5 + 1e-12).num_rows == 0
+    assert similar_pairs(of((1, 2)), stored(SETS), 3 / 5).num_rows == 1
+    assert similar_pairs(of((1, 2)), stored(SETS), 3 / 5 + 1e-12).num_rows == 0
 
 
 def test_no_pairs_and_no_shingles_give_the_same_columns():
-    full = jaccard_pairs(of((3, 1)), stored(SETS), 0.6)
-    assert jaccard_pairs(of(), stored(SETS), 0.6).schema == full.schema
-    assert jaccard_pairs(of(), stored({}), 0.6).schema == full.schema
+    full = similar_pairs(of((3, 1)), stored(SETS), 0.6)
+    assert similar_pairs(of(), stored(SETS), 0.6).schema == full.schema
+    assert similar_pairs(of(), stored({}), 0.6).schema == full.schema
 
 
 def test_a_document_without_its_shingles_is_a_defect_not_a_difference():
     with pytest.raises(AssertionError, match="no shingles of document 7"):
-        jaccard_pairs(of((1, 7)), stored(SETS), 0.6)
+        similar_pairs(of((1, 7)), stored(SETS), 0.6)
 
 
 @settings(deadline=None)  # kernels are compiled at the first call
@@ -75,7 +75,16 @@ def test_brute_force(sets, similarity, random):
     table = stored({doc: sets[doc] for doc in places})
     chunked = pa.concat_tables([table.slice(i, 1) for i in range(len(places))] or [table])
     for shingles in (table, chunked):
-        found = jaccard_pairs(of(*asked), shingles, similarity)
+        found = similar_pairs(of(*asked), shingles, similarity)
         rows = found.select(["a", "b", "similarity"]).to_pylist()
         assert {(r["a"], r["b"]): r["similarity"] for r in rows} == expected
         assert [(r["a"], r["b"]) for r in rows] == list(expected)
+
+
+def test_containment_is_the_share_of_the_smaller_set():
+    shingles = stored({1: {1, 2}, 2: {1, 2, 3, 4, 5, 6, 7, 8}, 3: {2, 9}, 4: set()})
+    asked = of((1, 2), (2, 3), (1, 3), (1, 4))
+    found = similar_pairs(asked, shingles, 0.5, "containment")
+    pairs = [(row["a"], row["b"], row["similarity"]) for row in found.to_pylist()]
+    assert pairs == [(1, 2, 1.0), (1, 3, 0.5), (2, 3, 0.5)]
+    assert similar_pairs(asked, shingles, 0.5).num_rows == 0

@@ -1,0 +1,83 @@
+"""The total order, and exact methods and preferences through a whole run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.config import ConfigError, parse
+from pipeline.exchange import total_order
+from pipeline.executor import connect
+from pipeline.stages import run_pipeline
+from tests.test_pipeline import rows_of
+
+
+def test_the_order_is_priority_then_signal_then_length():
+    values = [None, float("nan"), float("-inf"), -2.0, -1e-9, -0.0, 0.0, 0.5, 0.9, 300.0]
+    table = pa.table({"text": ["x"] * 10, "s": values})
+    order = total_order(table, 1, "s")
+    assert order.dtype == np.uint64
+    assert order[0] == order[1] and order[5] == order[6]
+    assert sorted(set(order.tolist()), reverse=True) == list(dict.fromkeys(order.tolist()))
+    assert total_order(table, 0, "s").max() < order.min()
+    lengths = pa.table({"text": ["", "aa", None, "aaa"], "s": [0.5, 0.5, 0.5, 0.4]})
+    a, b, c, d = total_order(lengths, 0, "s").tolist()
+    assert b < a == c < d
+    a, b, c, d = total_order(lengths, 0, "").tolist()
+    assert d < b < a == c
+
+
+def run(out: Path, rows: list[dict], **dedup) -> tuple[list[str], dict[str, dict]]:
+    """(ids kept, removed rows by id)."""
+    out.mkdir(parents=True, exist_ok=True)
+    shard = out / "in.jsonl"
+    shard.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    limits = {"min_words": 0, "min_stop_words": 0, "min_mean_word_length": 0}
+    step = {"use": "gopher_quality", **limits}
+    source = {"format": "table", "paths": [str(shard)], "steps": [step]}
+    table = {"name": "t", "sources": {"s": source}, "dedup": {"partitions": 2, **dedup}}
+    with connect("off") as cluster:
+        run_pipeline(parse(table), str(out / "out"), cluster)
+    kept = sorted(row["id"] for row in rows_of(out / "out", "documents"))
+    return kept, {row["id"]: row for row in rows_of(out / "out", "removed")}
+
+
+def test_one_document_of_a_url_is_kept(tmp_path):
+    rows = [
+        {"id": "a", "text": "the first page of it", "url": "http://a.b/"},
+        {"id": "b", "text": "the first page of it, longer", "url": "https://www.a.b"},
+        {"id": "c", "text": "the other page of it", "url": "https://a.b/c"},
+        {"id": "d", "text": "no address", "url": None},
+        {"id": "e", "text": "no address", "url": None},
+    ]
+    kept, removed = run(tmp_path, rows, exact={"by": "url"})
+    assert kept == ["b", "c", "d", "e"]
+    gone = removed["a"]
+    assert (gone["rule"], gone["matched_id"], gone["similarity"]) == ("dedup.same_url", "b", None)
+
+
+def test_the_preferred_signal_comes_before_length(tmp_path):
+    rows = [
+        {"id": "a", "text": "a b c d e", "url": "http://a.b/"},
+        {"id": "b", "text": "aaaa bbbb cccc", "url": "http://a.b/"},
+    ]
+    by_url = {"by": "url"}
+    assert run(tmp_path / "length", rows, exact=by_url)[0] == ["b"]
+    kept, _ = run(tmp_path / "words", rows, exact=by_url, prefer_signal="gopher.n_words")
+    assert kept == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("dedup", "mistake"),
+    [
+        ({"prefer_signal": "quality.score"}, "dedup.prefer_signal: 'quality.score' is of no step"),
+        ({"exact": {"by": "urls"}}, "dedup.exact.by: no such column 'urls'. Did you mean url?"),
+        ({"ngrams": {}, "segments": {}}, "dedup.segments: stands beside dedup.ngrams"),
+    ],
+)
+def test_mistakes_are_found_at_load(dedup, mistake):
+    source = {"format": "table", "paths": ["x.jsonl"]}
+    with pytest.raises(ConfigError, match=mistake):
+        parse({"name": "t", "sources": {"s": source}, "dedup": dedup})
