@@ -1,0 +1,1 @@
+import filters as filters  # numba's cache, before any kernel is declared

@@ -1,0 +1,1 @@
+from filters import kernel_cache as kernel_cache  # before any kernel is declared
