@@ -61,8 +61,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="print a machine-readable last line")
         return sub
 
-    def add_run(name: str, command: Callable, text: str, example: str) -> argparse.ArgumentParser:
-        sub = add(name, command, text, example)
+    def add_run(
+        name: str, command: Callable, text: str, example: str, group: Any = subcommands
+    ) -> argparse.ArgumentParser:
+        sub = add(name, command, text, example, group)
         sub.add_argument(
             "--ray",
             metavar="ADDRESS",
@@ -122,26 +124,29 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(
         "plan",
         commands.plan,
-        "what a training budget asks of model, corpus and GPUs",
+        "what a large run costs, from a run over a sample; or, with --flops, a training",
         "plan configs/demo.toml --flops 1e21 --out demo-out",
     )
     sub.add_argument("config", metavar="CONFIG")
-    sub.add_argument(
-        "--flops",
-        type=options.above_zero,
-        required=True,
-        metavar="X",
-        help="operations of the training",
+    group = sub.add_argument_group("a run over the corpus")
+    group.add_argument(
+        "--bytes", type=options.above_zero, metavar="N", help="of input (default: what is there)"
     )
-    sub.add_argument("--out", metavar="DIR", help="a finished run, whose tokens are counted")
-    sub.add_argument("--law", choices=["besiroglu", "chinchilla"], default="besiroglu")
-    sub.add_argument(
-        "--mfu", type=options.share, default=0.4, metavar="F", help="of the peak (default .4)"
+    group.add_argument(
+        "--cores", type=options.at_least_one, metavar="N", help="(default: those of this machine)"
     )
-    sub.add_argument(
-        "--gpu-tflops", type=options.above_zero, default=989.0, help="peak (default: an H100's 989)"
+    group.add_argument(
+        "--sample-bytes", type=options.above_zero, metavar="N", help="to run first (default 256e6)"
     )
-    sub.add_argument("--gpu-gb", type=options.above_zero, default=80.0, help="memory (default 80)")
+    group = sub.add_argument_group("a training")
+    group.add_argument("--flops", type=options.above_zero, metavar="X", help="its operations")
+    group.add_argument("--out", metavar="DIR", help="a finished run, whose tokens are counted")
+    group.add_argument("--law", choices=["besiroglu", "chinchilla"], help="(default besiroglu)")
+    group.add_argument("--mfu", type=options.share, metavar="F", help="of the peak (default .4)")
+    group.add_argument(
+        "--gpu-tflops", type=options.above_zero, metavar="X", help="peak (default: an H100's 989)"
+    )
+    group.add_argument("--gpu-gb", type=options.above_zero, metavar="X", help="(default 80)")
     options.add_set(sub)
     sub = add(
         "tune",
@@ -195,6 +200,24 @@ def _parser() -> argparse.ArgumentParser:
         "--similarity", type=float, default=0.8, metavar="S", help="Jaccard (default .8)"
     )
     sub.add_argument("--ngram-words", type=int, metavar="N", help="cut runs of N words seen before")
+    text = "deduplicate against the documents of this index too, and add these to it"
+    sub.add_argument("--index", type=options.directory, metavar="DIR", help=text)
+    sub.add_argument("--source", default="input", metavar="NAME", help="the source of files")
+    text = "withdraw documents from an index"
+    index = subcommands.add_parser("index", help=text, description=text[0].upper() + text[1:])
+    sub = add_run(
+        "forget",
+        commands.forget,
+        "withdraw documents, and name those that come back because of it",
+        "index forget out/index --source web --out out/forgotten",
+        index.add_subparsers(required=True, metavar="WHAT"),
+    )
+    sub.add_argument("dir", metavar="DIR", help="the --index of corpusmill dedup")
+    which = sub.add_mutually_exclusive_group(required=True)
+    which.add_argument("--source", metavar="S", help="all documents of this source")
+    which.add_argument("--ids", metavar="FILE", help="an id a line")
+    text = "for changes/, the documents whose fate is another one now"
+    sub.add_argument("--out", type=options.directory, required=True, metavar="DIR", help=text)
     sub = add_single(
         "decontaminate",
         commands.decontaminate,

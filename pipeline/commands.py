@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ def _execute(
     with connect(args.ray, args.workers) as cluster:
         manifest = run_pipeline(run, out, cluster, getattr(args, "until", None) or until)
     print(render_summary(manifest))
+    for warning in manifest.get("warnings", []):
+        print(f"warning: {warning}", file=sys.stderr)
     print(f"\n{out}: done in {time.monotonic() - started:.1f} s")
     return {"out": out, "corpus_digest": manifest["corpus_digest"]}
 
@@ -65,13 +69,45 @@ def check(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def plan(args: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.config import load
+    """Of a training budget with --flops, of a run over the corpus without."""
+    from pipeline.config import ConfigError, load
+
+    of_training: dict[str, Any] = {
+        "out": None,
+        "law": "besiroglu",
+        "mfu": 0.4,
+        "gpu_tflops": 989.0,
+        "gpu_gb": 80.0,
+    }
+    of_corpus: dict[str, Any] = {"bytes": None, "cores": os.cpu_count() or 1, "sample_bytes": 256e6}
+    mine, others = (of_training, of_corpus) if args.flops else (of_corpus, of_training)
+    if strangers := [key for key in others if getattr(args, key) is not None]:
+        flag, which = strangers[0].replace("_", "-"), "without" if args.flops else "with"
+        raise ConfigError([f"--{flag}: {which} --flops only"])
+    given = {key: getattr(args, key) for key in mine}
+    chosen = {key: mine[key] if value is None else value for key, value in given.items()}
+    run = load(args.config, args.set)
+    if args.flops:
+        return _plan_training(run, args.flops, **chosen)
+    return _plan_corpus(run, **chosen)
+
+
+def _plan_training(
+    run: Any, flops: float, out: str, law: str, mfu: float, gpu_tflops: float, gpu_gb: float
+) -> dict[str, Any]:
     from pipeline.plan import plan_training, render_training
 
-    run = load(args.config, args.set)
-    plan = plan_training(run, args.out, args.flops, args.law, args.mfu, args.gpu_tflops)
+    plan = plan_training(run, out, flops, law, mfu, gpu_tflops)
     length = run.mixture.sequence_length if run.mixture else 2048
-    print(render_training(plan, args.gpu_gb, length))
+    print(render_training(plan, gpu_gb, length))
+    return plan.figures()
+
+
+def _plan_corpus(run: Any, bytes: float, cores: int, sample_bytes: float) -> dict[str, Any]:
+    from pipeline.calibrate import plan_corpus, render_corpus
+
+    plan = plan_corpus(run, bytes, cores, int(sample_bytes))
+    print(render_corpus(plan))
     return plan.figures()
 
 
@@ -109,9 +145,14 @@ def why(args: argparse.Namespace) -> dict[str, Any]:
 # --- one stage alone ---------------------------------------------------------------------------
 
 
-def _single(paths: list[str], steps: list[dict[str, Any]] | None = None, **sections: Any) -> Any:
+def _single(
+    paths: list[str],
+    steps: list[dict[str, Any]] | None = None,
+    source: str = "input",
+    **sections: Any,
+) -> Any:
     """A run over documents in Parquet or JSONL. The output directory of an earlier command stands
-    for its documents, and their sources keep their names; other files are one source, `input`."""
+    for its documents, and their sources keep their names; other files are one source."""
     from pipeline.config import parse
 
     sources: dict[str, dict[str, Any]] = {}
@@ -120,9 +161,9 @@ def _single(paths: list[str], steps: list[dict[str, Any]] | None = None, **secti
             for folder in sorted((Path(path) / "documents").iterdir()):
                 sources.setdefault(folder.name, {"paths": []})["paths"].append(str(folder))
         else:
-            sources.setdefault("input", {"paths": []})["paths"].append(path)
-    for source in sources.values():
-        source |= {"format": "table", "steps": steps or []}
+            sources.setdefault(source, {"paths": []})["paths"].append(path)
+    for table in sources.values():
+        table |= {"format": "table", "steps": steps or []}
     return parse({"name": "single", "sources": sources, **sections})
 
 
@@ -159,7 +200,38 @@ def dedup(args: argparse.Namespace) -> dict[str, Any]:
     dedup: dict[str, Any] = {"exact": {}, "minhash": {"similarity": args.similarity}}
     if args.ngram_words:
         dedup["ngrams"] = {"words": args.ngram_words}
-    return _execute(_single(args.paths, dedup=dedup), args.out, args)
+    run = _single(args.paths, source=args.source, dedup=dedup)
+    if not args.index:
+        return _execute(run, args.out, args)
+    from pipeline.executor import connect
+    from pipeline.index import extend_index
+    from pipeline.summary import render_summary
+
+    with connect(args.ray, args.workers) as cluster:
+        manifest = extend_index(run, args.out, args.index, cluster)
+    print(render_summary(manifest))
+    changes = _changes(manifest, args.out)
+    return {"out": args.out, "corpus_digest": manifest["corpus_digest"], "changes": changes}
+
+
+def forget(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.executor import connect
+    from pipeline.index import forget
+
+    lines = Path(args.ids).read_text().split("\n") if args.ids else []
+    ids = frozenset(line for line in lines if line)
+    with connect(args.ray, args.workers) as cluster:
+        manifest = forget(args.dir, args.out, cluster, args.source or "", ids)
+    return {"out": args.out, "changes": _changes(manifest, args.out)}
+
+
+def _changes(manifest: dict[str, Any], out: str) -> dict[str, int]:
+    changes = manifest["changes"]
+    print(
+        f"documents of the index: {changes['removed']:,} removed, {changes['restored']:,} come "
+        f"back, {changes['matched']:,} go for another one now; {out}/changes names them"
+    )
+    return changes
 
 
 def decontaminate(args: argparse.Namespace) -> dict[str, Any]:

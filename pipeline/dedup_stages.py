@@ -38,18 +38,22 @@ ROUTED = ("fates", "keepers", "clusters", "repeats")
 
 def deduplicate(state: State, pieces: list[Piece], out: str) -> list[Piece]:
     """The pieces without their exact, near and n-gram duplicates, as far as each is configured."""
-    dedup = state.run.dedup
-    signed = _sign(state, pieces)
-    exact = _find_exact(state, signed) if dedup.exact else []
-    near = _find_near(state, pieces, signed, exact) if dedup.minhash else []
-    repeats = _find_repeats(state, signed, exact + near) if dedup.spans else []
-    routed = _route(state, pieces, exact, near, repeats)
-    records = _resolve(state, pieces, routed, out)
+    routed = find(state, pieces, sign(state, pieces))
+    records = resolve(state, pieces, routed, out, list(range(len(pieces))))
     state.counts["dedup"] = conserve("dedup", records, state.last_counts())
     return next_pieces(pieces, records)
 
 
-def _sign(state: State, pieces: list[Piece]) -> Records:
+def find(state: State, pieces: list[Piece], signed: Records) -> Records:
+    """The exchanges: from what `sign` made of each piece to what happens to its documents."""
+    dedup = state.run.dedup
+    exact = _find_exact(state, signed) if dedup.exact else []
+    near = _find_near(state, pieces, signed, exact) if dedup.minhash else []
+    repeats = _find_repeats(state, signed, exact + near) if dedup.spans else []
+    return _route(state, pieces, exact, near, repeats)
+
+
+def sign(state: State, pieces: list[Piece]) -> Records:
     run, dedup = state.run, state.run.dedup
     bands = _banding(state)
     if dedup.minhash:
@@ -181,10 +185,13 @@ def _route(
     return _by_partition(state, "route", exchange_resolve.route_partition, args, inputs)
 
 
-def _resolve(state: State, pieces: list[Piece], routed: Records, out: str) -> Records:
+def resolve(
+    state: State, pieces: list[Piece], routed: Records, out: str, places: list[int]
+) -> Records:
+    """`places[i]`: which of the pieces that were exchanged piece i is."""
     run, spans = state.run, state.run.dedup.spans
     tasks = []
-    for i, piece in enumerate(pieces):
+    for i, piece in zip(places, pieces, strict=True):
         mine = routed[i % len(routed)]
         args: dict[str, Any] = {"source": piece.source, "path": piece.path, "spans": spans}
         args |= {role: path_of(mine, f"{role}-{i}") for role in ROUTED}

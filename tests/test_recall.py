@@ -7,7 +7,7 @@ import pytest
 from dedup.lsh import candidate_probability, candidates
 from dedup.minhash import MinHash, sketch
 from dedup.recall import GROUP, estimate, measure, sample_keys, sample_pairs
-from dedup.verify import jaccard_pairs
+from dedup.verify import similar_pairs
 
 BANDING = (4, 6)  # few bands: much is missed
 
@@ -32,7 +32,7 @@ def all_pairs(sets: pa.Table, floor: float) -> pa.Table:
     a, b = np.triu_indices(len(doc), 1)
     near = b - a < 4  # families lie together, others share nothing
     table = pa.table({"a": doc[a[near]], "b": doc[b[near]]})
-    return jaccard_pairs(table, sets, floor)
+    return similar_pairs(table, sets, floor)
 
 
 def proposed_of(pairs: pa.Table, proposed: pa.Table) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_the_estimate_is_near_the_recall_of_all_pairs(made, fraction):
     sampled = sample_pairs(sample_keys(sets), fraction)
     weight = dict(zip(zip(sampled["a"].to_pylist(), sampled["b"].to_pylist(), strict=True),
                       sampled["weight"].to_pylist(), strict=True))  # fmt: skip
-    measured = jaccard_pairs(sampled, sets, 0.5)
+    measured = similar_pairs(sampled, sets, 0.5)
     keys = zip(measured["a"].to_pylist(), measured["b"].to_pylist(), strict=True)
     weights = np.array([weight[key] for key in keys])
     similarity = measured["similarity"].to_numpy()

@@ -1,0 +1,370 @@
+"""An index of what was deduplicated, to which new shards are added and from which old ones go.
+
+It holds what `sign` made of each part (keys, bands, shingles, ids), without the texts, and each
+document's fate. New parts are signed, the exchanges run over old and new together, in the order in
+which one run would have them: so the outcome is that of one run over all, by construction. A new
+document may be preferred to an old one; what changes for documents of the index is a row of
+`changes/`. The dear pass, over texts, is over new parts only; the exchanges cost .02 ms a document.
+
+    index.json   settings, and for each part its files; written last, so a reader sees the old index
+                 or the new one
+    parts/       the files, named by their content
+
+What cuts texts (ngrams, segments) needs those that an index does not have: it is for one run.
+"""
+
+import shutil
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import dedup_stages
+from pipeline.config import ConfigError, Dedup, Run, build, resolved
+from pipeline.dedup_stages import Records
+from pipeline.exchange import BANDS, KEYS, SHINGLES
+from pipeline.exchange_resolve import ROUTED_FATES
+from pipeline.executor import Cluster, make_task
+from pipeline.ledger import conserve, drop_stale, write_manifest
+from pipeline.parts import ExchangeWriter, Part, TableWriter, path_of, read_partition, read_tables
+from pipeline.stages import digest_documents, ingest, look_for_files
+from pipeline.state import Piece, State, content_of, next_pieces
+from pipeline.storage import (
+    absolute,
+    code_version,
+    delete,
+    exists,
+    filesystem,
+    join,
+    library_versions,
+    open_input,
+    read_json,
+    sweep,
+    temporary_suffix,
+    write_json,
+)
+
+SIGN_CODE = ("dedup/exact.py", "dedup/minhash.py", "filters/kernels.py", "filters/words.py")
+SIGNED = {"keys": KEYS, "bands": BANDS, "samples": BANDS, "shingles": SHINGLES}
+IDS = pa.schema([("id", pa.string())])
+CHANGES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("change", pa.string()),  # removed; restored; matched: it goes for another document now
+        ("rule", pa.string()),
+        ("matched_id", pa.string()),
+        ("similarity", pa.float64()),
+    ]
+)
+Entry = dict[str, Any]  # a part: label, source, shard, content, shingled, files {role: path}
+
+
+def extend_index(run: Run, out: str, index: str, cluster: Cluster) -> dict[str, Any]:
+    """Deduplicates the run's documents against those of the index and adds them to it. Returns the
+    manifest of the new documents. Raises ConfigError for settings or parts that do not fit."""
+    look_for_files(run)
+    if run.dedup.spans:
+        raise ConfigError(["dedup: an index has no texts to cut; leave ngrams and segments out"])
+    index = absolute(index)
+    old = _load(index, run)
+    state = State(run, out, cluster)
+    delete(join(state.out, "manifest.json"))
+    pieces = ingest(state, "work/ingest")
+    new = _entries(state, pieces, dedup_stages.sign(state, pieces))
+    entries = _merged(old, new)
+    routed = _fates(state, entries)
+    place = {entry["label"]: i for i, entry in enumerate(entries)}
+    places = [place[piece.label] for piece in pieces]
+    records = dedup_stages.resolve(state, pieces, routed, "documents", places)
+    state.counts["dedup"] = conserve("dedup", records, state.last_counts())
+    manifest = {
+        "name": run.name,
+        "config": resolved(run),
+        "libraries": library_versions(),
+        "stages": state.counts,
+        "dedup": state.reports,
+        "corpus_digest": digest_documents(state, next_pieces(pieces, records)),
+    }
+    return _finish(state, index, entries, routed, manifest)
+
+
+def forget(
+    index: str, out: str, cluster: Cluster, source: str = "", ids: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """Withdraws a source or documents. What was removed only because of them comes back: a row
+    of `changes/` in `out`. Raises ConfigError for what is not in the index."""
+    index = absolute(index)
+    stored = read_json(join(index, "index.json"))
+    run = Run(name="forget", sources={}, dedup=_dedup_of(stored["dedup"]))
+    entries = stored["parts"]
+    if source and all(entry["source"] != source for entry in entries):
+        known = ", ".join(sorted({entry["source"] for entry in entries}))
+        raise ConfigError([f"--source {source}: not in the index. Known: {known}."])
+    state = State(run, out, cluster)
+    delete(join(state.out, "manifest.json"))
+    kept = [entry for entry in entries if not source or entry["source"] != source]
+    if ids:
+        kept = _without(state, index, kept, ids)
+    kept = [_located(entry, index) for entry in kept]
+    routed = _fates(state, kept)
+    manifest = {"name": run.name, "dedup": state.reports, "stages": {}}
+    return _finish(state, index, kept, routed, manifest)
+
+
+# --- what is in it -----------------------------------------------------------------------------
+
+
+def _dedup_of(settings: dict[str, Any]) -> Any:
+    mistakes: list[str] = []
+    given = {key: value for key, value in settings.items() if value is not None}
+    dedup = build(Dedup, given, "dedup", mistakes)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return dedup
+
+
+def _load(index: str, run: Run) -> list[Entry]:
+    """The parts of an index, none where there is no index yet."""
+    if not exists(join(index, "index.json")):
+        return []
+    stored = read_json(join(index, "index.json"))
+    settings = resolved(run)["dedup"]
+    differing = [key for key in settings if stored["dedup"].get(key) != settings[key]]
+    if differing:
+        raise ConfigError(
+            [
+                f"dedup.{key}: {settings[key]} is not {stored['dedup'].get(key)}, which the index "
+                f"{index} was made with; use that, or start another index"
+                for key in differing
+            ]
+        )
+    if stored["code"] != code_version(*SIGN_CODE):
+        raise ConfigError(
+            [f"{index}: made by another version of corpusmill; make it anew from its documents"]
+        )
+    return [_located(entry, index) for entry in stored["parts"]]
+
+
+def _located(entry: Entry, index: str) -> Entry:
+    files = {
+        role: path if path.startswith("/") else join(index, path)
+        for role, path in entry["files"].items()
+    }
+    return {**entry, "files": files}
+
+
+def _entries(state: State, pieces: list[Piece], signed: Records) -> list[Entry]:
+    """The new parts, with the ids of their rows."""
+    tasks = [
+        make_task(p.label, ids_part, {"path": p.path}, p.content, code_version("pipeline/index.py"))
+        for p in pieces
+    ]
+    entries = []
+    for piece, record, ids in zip(pieces, signed, state.stage("ids", tasks), strict=True):
+        files = {**record["files"], **ids["files"]}
+        entry: Entry = {"label": piece.label, "source": piece.source, "shard": piece.shard}
+        entry |= {"content": piece.content, "shingled": record["counts"].get("shingled", 0)}
+        entry["files"] = {role: join(state.out, file["path"]) for role, file in files.items()}
+        entry["sha256"] = {role: file["sha256"] for role, file in files.items()}
+        entries.append(entry)
+    return entries
+
+
+def ids_part(part: Part, path: str | None) -> dict[str, Any]:
+    if path:
+        writer = part.table("ids", f"work/{part.stage}", IDS, "ids")
+        for table in read_tables(part.root, path, ["id"]):
+            writer.write(table)
+    return {}
+
+
+def _merged(old: list[Entry], new: list[Entry]) -> list[Entry]:
+    """All parts, in the order that one run gives them. A part that is there already is the same
+    part, with the fates that it had."""
+    known = {entry["label"]: entry for entry in old}
+    mistakes = []
+    for entry in new:
+        before = known.get(entry["label"])
+        shas = {r: sha for r, sha in before["sha256"].items() if r != "fates"} if before else {}
+        if before and (before["content"] != entry["content"] or shas != entry["sha256"]):
+            mistakes.append(
+                f"{entry['label']}: the index has other content of that name, or has forgotten "
+                "some of it; give the shard another name or another --source"
+            )
+        elif before is None:
+            known[entry["label"]] = entry
+    if mistakes:
+        raise ConfigError(mistakes)
+
+    def order(entry: Entry) -> tuple[str, str, int]:
+        start = int(entry["label"].rpartition("@")[2])
+        return entry["source"] + "/", entry["shard"] + "/", start
+
+    return sorted(known.values(), key=order)
+
+
+# --- one run over all --------------------------------------------------------------------------
+
+
+def _fates(state: State, entries: list[Entry]) -> Records:
+    """What `route` says of every part, old and new."""
+    pieces = [Piece(e["source"], e["shard"], e["label"], None, e["content"]) for e in entries]
+    signed = [
+        {
+            "files": {
+                role: {"path": entry["files"][role], "sha256": entry["sha256"][role]}
+                for role in SIGNED
+                if role in entry["files"]
+            },
+            "counts": {"shingled": entry["shingled"]},
+        }
+        for entry in entries
+    ]
+    return dedup_stages.find(state, pieces, signed)
+
+
+def _finish(
+    state: State, index: str, entries: list[Entry], routed: Records, manifest: dict[str, Any]
+) -> dict[str, Any]:
+    """Writes what changed for the documents of the index, then the index, then the manifest."""
+    tasks, code = [], code_version("pipeline/index.py")
+    for i, entry in enumerate(entries):
+        mine, role = routed[i % len(routed)], f"fates-{i}"
+        if "fates" in entry["sha256"]:
+            args = {"ids": entry["files"].get("ids"), "before": entry["files"].get("fates")}
+            args |= {"after": path_of(mine, role)}
+            identity = [entry["sha256"], content_of(mine, role), code]
+            tasks.append(make_task(entry["label"], changes_part, args, *identity))
+    changed = state.stage("changes", tasks)
+    keep = {file["path"] for record in changed for file in record["files"].values()}
+    sweep(state.out, "changes", keep)
+    counts = {
+        name: sum(record["counts"][name] for record in changed)
+        for name in ("removed", "restored", "matched")
+    }
+    stored = []
+    for i, entry in enumerate(entries):
+        mine, role = routed[i % len(routed)], f"fates-{i}"
+        path = path_of(mine, role)
+        files = {role: place for role, place in entry["files"].items() if role != "fates"}
+        files |= {"fates": join(state.out, path)} if path else {}
+        shas = {**entry["sha256"], "fates": content_of(mine, role)}
+        inside = {role: _copy(place, index, shas[role]) for role, place in files.items()}
+        stored.append({**entry, "files": inside, "sha256": shas})
+    settings = resolved(state.run)["dedup"]
+    value = {"dedup": settings, "code": code_version(*SIGN_CODE), "parts": stored}
+    write_json(join(index, "index.json"), value)
+    sweep(index, "parts", {path for entry in stored for path in entry["files"].values()})
+    manifest["changes"] = counts
+    drop_stale(state.out, state.records)
+    write_manifest(state.out, manifest)
+    return manifest
+
+
+def changes_part(
+    part: Part, ids: str | None, before: str | None, after: str | None
+) -> dict[str, Any]:
+    """The documents of one part of the index whose fate is another one now."""
+    if ids is None:
+        return {"removed": 0, "restored": 0, "matched": 0}
+    names = pa.concat_tables(list(read_tables(part.root, ids)))["id"]
+    was, now = (
+        {row["doc"]: row for table in _tables(part.root, path) for row in table.to_pylist()}
+        for path in (before, after)
+    )
+    rows = []
+    for doc in sorted(was.keys() | now.keys()):
+        name, fate = names[doc].as_py(), now.get(doc)
+        if name is None:
+            continue  # it was forgotten
+        if fate is None:
+            rows.append({"id": name, "change": "restored"})
+        elif doc not in was or any(was[doc][k] != fate[k] for k in ("rule", "matched_id")):
+            keys = ("rule", "matched_id", "similarity")
+            change = "matched" if doc in was else "removed"
+            rows.append({"id": name, "change": change, **{k: fate[k] for k in keys}})
+    table = pa.Table.from_pylist(rows, schema=CHANGES)
+    part.table("changes", "changes", CHANGES).write(table)
+    return {
+        kind: sum(row["change"] == kind for row in rows)
+        for kind in ("removed", "restored", "matched")
+    }
+
+
+def _tables(root: str, path: str | None) -> list[pa.Table]:
+    return list(read_tables(root, path)) if path else [ROUTED_FATES.empty_table()]
+
+
+def _copy(path: str, index: str, sha256: str) -> str:
+    """A file of the index with this content, which is copied there if it is not."""
+    name = f"parts/{sha256}{PurePosixPath(path).suffix}"
+    if not exists(join(index, name)):
+        fs, place = filesystem(join(index, name))
+        fs.create_dir(str(PurePosixPath(place).parent), recursive=True)
+        with open_input(path) as source:
+            sink = fs.open_output_stream(place + temporary_suffix())
+            shutil.copyfileobj(source, sink, 1 << 20)
+            sink.close()
+        fs.move(place + temporary_suffix(), place)
+    return name
+
+
+# --- forgetting --------------------------------------------------------------------------------
+
+
+def _without(state: State, index: str, entries: list[Entry], ids: frozenset[str]) -> list[Entry]:
+    """The parts without some documents, whose rows are taken out of every file."""
+    tasks, at = [], []
+    found: set[str] = set()
+    for i, entry in enumerate(entries):
+        path = entry["files"].get("ids")
+        names = [table["id"] for table in read_tables(index, path)] if path else []
+        rows = np.array([name in ids for column in names for name in column.to_pylist()], bool)
+        if rows.any():
+            found |= {n for column in names for n in column.to_pylist() if n in ids}
+            entry = _located(entry, index)
+            args = {"files": entry["files"], "rows": np.flatnonzero(rows).tolist()}
+            args |= {"partitions": state.run.dedup.partitions}
+            identity = [entry["sha256"], args["rows"], code_version("pipeline/index.py")]
+            tasks.append(make_task(entry["label"], forget_part, args, *identity))
+            at.append(i)
+    if missing := sorted(ids - found):
+        raise ConfigError([f"--ids: {name} is not in the index" for name in missing[:20]])
+    out = list(entries)
+    for i, record in zip(at, state.stage("forget", tasks), strict=True):
+        old = {r: f for r, f in out[i]["files"].items() if r == "fates"}
+        files = {role: join(state.out, f["path"]) for role, f in record["files"].items()}
+        shas = {role: file["sha256"] for role, file in record["files"].items()}
+        shas["fates"] = out[i]["sha256"]["fates"]
+        out[i] = {**out[i], "files": {**old, **files}, "sha256": shas}
+        out[i]["shingled"] = record["counts"]["shingled"]
+    return out
+
+
+def forget_part(
+    part: Part, files: dict[str, str], rows: list[int], partitions: int
+) -> dict[str, Any]:
+    gone = pa.array(rows, pa.uint64())
+    shingled = 0
+    for role, schema in SIGNED.items():
+        if role not in files:
+            continue
+        if role == "shingles":
+            writer: TableWriter | ExchangeWriter = part.table(role, "work/forget", schema, role)
+            for table in read_tables("", files[role]):
+                kept = table.filter(pc.invert(pc.is_in(table["doc"], gone)))
+                writer.write(kept)
+                shingled += kept.num_rows
+            continue
+        writer = part.exchange(role, schema, partitions)
+        for p in range(partitions):
+            table = read_partition("", [files[role]], p, partitions, schema)
+            writer.write(table.filter(pc.invert(pc.is_in(table["doc"], gone))))
+    ids = pa.concat_tables(list(read_tables("", files["ids"])))["id"].combine_chunks()
+    keep = np.ones(len(ids), bool)
+    keep[rows] = False
+    names = pc.if_else(pa.array(keep), ids, pa.scalar(None, pa.string()))
+    part.table("ids", "work/forget", IDS, "ids").write(pa.table({"id": names}))
+    return {"shingled": shingled}
