@@ -55,4 +55,4 @@ def _get_source_stamp(self):
     return stamp(path) if ROOT in path.parents else _stamp_of_one_file(self)
 
 
-caching._SourceFileBackedLocatorMixin.get_source_stamp = _get_source_stamp
+setattr(caching._SourceFileBackedLocatorMixin, "get_source_stamp", _get_source_stamp)  # noqa: B010
