@@ -125,7 +125,7 @@ def propose(
         )
     best, loss = minimise_on_simplex(fit_mixture_law(w, y, kind).predict, top)
     generator = np.random.default_rng(seed)
-    drawn = []
+    drawn: list[list[float]] = []
     while len(drawn) < resamples:
         rows = generator.integers(0, len(y), len(y))
         if len(np.unique(w[rows].round(9), axis=0)) > w.shape[1]:  # as many as the law needs
@@ -330,4 +330,5 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
         ranks.append((ends - (counts - 1) / 2)[inverse])
     if min(r.std() for r in ranks) == 0:
         return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    a, b = (r - r.mean() for r in ranks)
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))

@@ -123,7 +123,7 @@ def _compare(
         word = ONE_SEED
     mean = math.fsum(pairs) / n if n else None
     if mean is None or n < 2:
-        nothing = [None] * 6
+        nothing = (None, None, None, None, None, None)
         return Verdict(arm, measure, n, mean, *nothing, word, diverged, lost)
     error = math.sqrt(math.fsum((x - mean) ** 2 for x in pairs) / (n - 1) / n)
     reach = t_quantile(1 - alpha / 2, n - 1) * error
