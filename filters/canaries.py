@@ -120,3 +120,55 @@ CANARIES: dict[str, tuple[str, str]] = {
     for step, rules in TRIPPING.items()
     for rule, text in rules.items()
 }
+
+CODE = (
+    """def area(width, height):
+    # the corners belong to both sides
+    return width * height
+"""
+    * 4
+)
+_TAGS = "<p class='narrow column'></p>" * 60
+_PAGE = f"<p>{PROSE}</p>"
+_LONG_LINE = f"{CODE}# {'harbour ' * 150}\n"
+_LONG_LINES = f"# {'harbour ' * 30}\n" * 5
+_SIGNS = "+ - * / ( ) [ ] ;\n" * 20
+_NUMBERS = "1 2 3 40 506 7 8\n" * 20
+_BASE64 = f"{'Z0hUc2Q4' * 200}\n"
+_VISIBLE = {
+    "little_visible_text": ("html", f"{_PAGE[:150]}{_TAGS}"),
+    "visible_text_too_short": ("html", "<p>Noon</p>"),
+}
+CODE_CANARIES = {
+    "llama_code": {
+        "line_too_long": ("python", _LONG_LINE),
+        "lines_too_long": ("python", _LONG_LINES),
+        "too_few_alphanumerics": ("python", _SIGNS),
+        "too_few_letters": ("python", _NUMBERS),
+    },
+    "starcoder": {
+        "line_too_long": ("python", _LONG_LINE),
+        "lines_too_long": ("python", _LONG_LINES),
+        "too_few_alphanumerics": ("python", _SIGNS),
+        "too_few_letters": ("matlab", _NUMBERS),
+        "xml_header": ("python", f'<?xml version="1.0"?>\n{CODE}'),
+        **_VISIBLE,
+        "data_too_short": ("json", '{"a": "b"}'),
+        "data_too_long": ("json", '{"harbour": "buoy"}\n' * 400),
+        "too_few_letters_in_data": ("json", _NUMBERS),
+    },
+    "starcoder2": {
+        "too_many_lines": ("python", "a = b\n" * 100_001),
+        "line_too_long": ("python", _LONG_LINE),
+        "lines_too_long": ("python", _LONG_LINES),
+        "line_far_too_long": ("json", '"harbour", ' * 10_000),
+        "generated": ("python", f"# This file is generated.\n{CODE}"),
+        "too_few_letters": ("python", _NUMBERS),
+        "too_few_alphanumerics": ("wasm-text", _SIGNS),
+        "encoded_run": ("python", _BASE64),
+        "mostly_encoded": ("python", _BASE64),
+        "data_too_long": ("json", '{"harbour": "buoy"}\n' * 600),
+        **_VISIBLE,
+    },
+}
+"""By step and rule (language, file) that trips the rule; CODE, as Python, passes them all."""

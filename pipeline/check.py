@@ -5,12 +5,21 @@ steps run on all documents, so that each rule's firing rate shows."""
 import dataclasses
 import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.canaries import run_canaries
 from pipeline.config import Run
 from pipeline.executor import connect
 from pipeline.parts import read_tables
-from pipeline.stages import Shard, document_stages, look_for_files, run_pipeline
+from pipeline.stages import (
+    Shard,
+    document_stages,
+    look_for_files,
+    resolve_files,
+    run_pipeline,
+)
+from pipeline.state import input_path
 from pipeline.storage import join, list_files
 
 SHARDS = 3  # of each source, tried
@@ -30,8 +39,8 @@ def check(run: Run, limit: int) -> Report:
         trial = _trial_of(run, shards, limit)
         manifest = run_pipeline(trial, out, cluster, document_stages(run, None)[-1])
         fired = {name: _firing(out, name) for name in run.sources}
+        warnings, silent_steps = _canaries(run, Path(out) / "canaries")
     lines = [f"{run.name}: configuration, paths and models are in order"]
-    warnings: list[str] = []
     for name, source in run.sources.items():
         mine = [s for s in shards if s.source == name]
         first, last = _first_and_last(manifest, name)
@@ -58,8 +67,33 @@ def check(run: Run, limit: int) -> Report:
             )
         if first["lost"]:
             warnings.append(f"sources.{name}: {first['lost']} records could not be read")
+    lines += ["", *silent_steps] if silent_steps else []
     lines += ["", *[f"warning: {warning}" for warning in warnings]] if warnings else []
     return Report("\n".join(lines), warnings)
+
+
+def _canaries(run: Run, folder: Path) -> tuple[list[str], list[str]]:
+    """What the canaries of every step say under its configuration, and which steps have none."""
+
+    def place(path: str) -> str:
+        return input_path(run, path)
+
+    def nothing(path: str) -> str:
+        return ""
+
+    fitted = {f"models.{name}{of}": ("", "") for name in run.models for of in ("", ".cutoffs")}
+    warnings: list[str] = []
+    silent: list[str] = []
+    for name, source in run.sources.items():
+        local, _ = resolve_files(source.steps, f"sources.{name}", fitted, place, nothing)
+        for i, (use, mine) in enumerate(zip(source.steps, local, strict=True)):
+            model = getattr(use.config, "model", None)
+            chosen = use if isinstance(model, str) and model.startswith("models.") else mine
+            where = f"sources.{name}.steps[{i}]"
+            found, reason = run_canaries(chosen, where, folder / f"{name}-{i}")
+            warnings += found
+            silent += [reason] if reason else []
+    return warnings, silent
 
 
 def _trial_of(run: Run, shards: list[Shard], limit: int) -> Run:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline import tasks
+from pipeline.cautions import cautions
 from pipeline.config import ConfigError, Run, Source, resolved
 from pipeline.contamination import summarize
 from pipeline.dedup_stages import deduplicate
@@ -96,6 +97,8 @@ def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None)
         manifest["contamination"] = found
     if not until or LAST.index(until) >= LAST.index("tokenizer"):
         manifest |= make_tokens(state, pieces, until)
+    if found_odd := cautions(run, state.counts):
+        manifest["warnings"] = found_odd
     drop_stale(state.out, state.records)
     write_manifest(state.out, manifest)
     return manifest

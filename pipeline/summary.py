@@ -1,5 +1,6 @@
 """What a run did, as plain text: a line for each stage and source, then what removed how much."""
 
+from textwrap import fill
 from typing import Any
 
 
@@ -42,6 +43,9 @@ def render_summary(manifest: dict[str, Any]) -> str:
             lines.append(f"  {name:<34}{items:>9,}{n_found:>9,}{documents:>14,}{kept:>9,}")
     for key in ("tokenizer", "mixture", "packing", "training"):
         lines += _section(key, manifest.get(key))
+    if warnings := manifest.get("warnings"):
+        wrapped = [fill(w, 98, initial_indent="  ", subsequent_indent="    ") for w in warnings]
+        lines += ["", "worth a look", *wrapped]
     lines += ["", f"corpus digest {manifest['corpus_digest']}"]
     return "\n".join(lines)
 

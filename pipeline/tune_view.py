@@ -16,7 +16,8 @@ def render(report: dict[str, Any]) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "unset"
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.4g}"
+    whole = value == round(value) or abs(value) >= 1000
+    return f"{value:,.0f}" if whole and abs(value) < 1e15 else f"{value:.4g}"
 
 
 def _head(report: dict[str, Any]) -> list[str]:
@@ -52,11 +53,16 @@ def _bars(report: dict[str, Any]) -> list[str]:
     if marks["now"] == marks["wanted"]:
         del marks["wanted"]
     for (low, high), count in zip(pairwise(edges), counts, strict=True):
-        here = [name for name, x in marks.items() if x is not None and low <= x < high]
+        here = [name for name, x in marks.items() if x is not None and _within(x, low, high, edges)]
         bar = "#" * max(round(BAR * count / most), 1 if count else 0)
         note = f"  <- {', '.join(here)}" if here else ""
         lines.append(f"  {_number(low):>10} {count:>9,} {bar}{note}")
     return lines
+
+
+def _within(x: float, low: float, high: float, edges: list[float]) -> bool:
+    """Whether the bin is x's; the first and the last are of what is beyond, too."""
+    return (low <= x or low == edges[0]) and (x < high or high == edges[-1])
 
 
 def _table(report: dict[str, Any]) -> list[str]:
@@ -79,8 +85,8 @@ def _table(report: dict[str, Any]) -> list[str]:
         )
     else:
         lines.append(
-            "  Steps behind have not seen what fails here now, and none of it was audited: below "
-            "the present strictness `kept` is the most that there can be."
+            "  Steps behind have not seen what fails here now, and none of it was audited: of a "
+            "laxer\n  threshold `kept` is the most that there can be."
         )
     return lines
 
@@ -107,7 +113,8 @@ def _samples(report: dict[str, Any]) -> list[str]:
 def _change(report: dict[str, Any]) -> list[str]:
     if report["change"] is None:
         return ["no key of the configuration sets this threshold alone"]
-    return [f"corpusmill run CONFIG --out DIR '{report['change']}'"]
+    key = report["change"].removeprefix("--set ")
+    return [f"corpusmill run CONFIG --out DIR --set '{key}'"]
 
 
 def histogram_svg(report: dict[str, Any]) -> str:

@@ -1,10 +1,14 @@
 """Each rule's own text trips it alone, and prose passes."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
 from filters.canaries import CANARIES, PROSE, TRIPPING
-from pipeline.steps import STEPS
+from pipeline.canaries import Canaries, Silent, canaries_of, run_canaries
+from pipeline.config import parse_steps
+from pipeline.steps import STEPS, Use
 
 
 def failed(step: str, text: str | None) -> list[str]:
@@ -63,3 +67,60 @@ def test_hostile_texts_have_signals_and_a_decision(step: str) -> None:
     assert all(out[name].null_count == 0 for name in counts)
     if step in ("gopher_quality", "madlad", "c4"):
         assert out["rule"].null_count == 0  # none of them is prose
+
+
+FILES = {
+    "url_filter": {
+        "blocklists": ["b"],
+        "hard_words": ["h"],
+        "subwords": ["s"],
+        "soft_words": ["w"],
+    },
+    "link_list": {"links": ["l"], "min_score": 2.0},
+    "keywords": {"lists": ["k"]},
+    "decontaminate": {"against": ["t"]},
+    "scrub_pii": {"max_entities": 2},
+    "perplexity": {"model": "models.m"},
+    "quality": {"model": "models.m"},
+    "neural_quality": {"model": "m"},
+}
+
+
+def use_of(name: str, **keys: object) -> Use:
+    entry = {"use": name, **FILES.get(name, {}), **keys}
+    return parse_steps([entry], "steps")[0]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_every_step_has_canaries_or_says_why_not(name: str, tmp_path: Path) -> None:
+    found = canaries_of(use_of(name), tmp_path)
+    if name in ("redpajama", "perplexity", "quality", "neural_quality"):
+        assert isinstance(found, Silent) and found.reason
+    else:
+        assert isinstance(found, Canaries) and found.trips
+    warnings, _ = run_canaries(use_of(name), "steps[0]", tmp_path)
+    assert warnings == []
+    bounds = STEPS[name].bounds
+    if isinstance(found, Canaries) and bounds and name != "language":
+        on = {b.rule for b in bounds(use_of(name).config) if (b.least, b.most) != (None, None)}
+        assert on <= set(found.trips)
+
+
+@pytest.mark.parametrize("mode", ["mark", "cut"])
+def test_decontamination_canaries_by_mode(mode: str, tmp_path: Path) -> None:
+    use = use_of("decontaminate", mode=mode)
+    assert run_canaries(use, "steps[0]", tmp_path) == ([], None)
+
+
+def test_thresholds_of_the_user_that_blind_a_rule_or_make_it_fire_always(tmp_path: Path) -> None:
+    blind, _ = run_canaries(use_of("gopher_quality", min_words=1), "sources.web.steps[1]", tmp_path)
+    assert blind == [
+        "sources.web.steps[1]: canary of gopher_quality.too_few_words passes with min_words = 1: "
+        "this rule no longer catches it"
+    ]
+    always, _ = run_canaries(use_of("starcoder", max_line_length=10), "s", tmp_path)
+    assert always == [
+        "s: starcoder.line_too_long marks a text that it should pass with max_line_length = 10"
+    ]
+    french, _ = run_canaries(use_of("language", keep=["fr"]), "s", tmp_path)
+    assert french == []
