@@ -74,19 +74,24 @@ def make(n: int, folder: Path) -> None:
                                       {"group": group or ""}) + "\n")  # fmt: skip
 
 
+def shingles(text: str) -> frozenset[tuple[str, ...]]:
+    split = text.split()
+    return frozenset(zip(*(split[i:] for i in range(N)), strict=False))
+
+
 def score(folder: Path, kept: set[str], matched: dict[str, str] | None) -> dict[str, float]:
     """Precision and recall of what was kept, and where the keepers are named, of their names."""
-    groups: dict[str, list[tuple[str, frozenset]]] = {}
+    groups: dict[str, list[tuple[str, str]]] = {}
     total = 0
     for path in sorted(folder.iterdir()):
         for line in path.open():
             row = json.loads(line)
             total += 1
-            split = row["text"].split()
-            grams = frozenset(zip(*(split[i:] for i in range(N)), strict=False))
-            groups.setdefault(row["group"] or row["id"], []).append((row["id"], grams))
+            if row["group"]:
+                groups.setdefault(row["group"], []).append((row["id"], row["text"]))
     true = missed = right = 0
-    for name, members in groups.items():
+    for name, texts in groups.items():
+        members = [(i, shingles(text)) for i, text in texts]
         if name.startswith("hub-"):  # all pairs would be quadratic
             pairs = zip(members[::2], members[1::2], strict=False)
         else:

@@ -158,7 +158,8 @@ def repeats_partition(
 def still_there(rows: pa.Table, root: str, fates: list[str], partitions: int) -> pa.Table:
     """Rows of documents that no earlier exchange removed. Holds 8 bytes a removed document."""
     gone = [np.empty(0, np.uint64)]
-    for p in range(partitions):
-        gone.append(read_partition(root, fates, p, partitions, keyed(FATE))["doc"].to_numpy())
+    for path in fates:
+        table = read_partition(root, [path], None, partitions, keyed(FATE))
+        gone.append(table["doc"].to_numpy())
     removed = np.unique(np.concatenate(gone))
     return rows.filter(pa.array(~np.isin(rows["doc"].to_numpy(), removed)))

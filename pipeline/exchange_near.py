@@ -257,8 +257,8 @@ def recall_task(
     tables = [SAMPLED.empty_table(), *(t for path in sampled for t in read_tables(part.root, path))]
     rows = pa.concat_tables(tables).sort_by([("b", "ascending"), ("a", "ascending")])
     parted = np.zeros(rows.num_rows, bool)
-    for p in range(partitions):
-        gone = read_partition(part.root, fates, p, partitions, keyed(FATE))["doc"].to_numpy()
+    for path in fates:
+        gone = read_partition(part.root, [path], None, partitions, keyed(FATE))["doc"].to_numpy()
         parted |= np.isin(rows["a"].to_numpy(), gone) | np.isin(rows["b"].to_numpy(), gone)
     columns = (rows[name].to_numpy() for name in ("similarity", "weight", "weight_min"))
     similarity, weight, least = columns

@@ -78,8 +78,8 @@ def _retargeted(exact: pa.Table, root: str, near: list[str], partitions: int) ->
     similarity that was checked for it, and the document that is kept, are theirs. Of those with its
     URL or value only the document is: their texts were not compared."""
     found = [keyed(FATE).empty_table()]
-    for p in range(partitions):
-        gone = read_partition(root, near, p, partitions, keyed(FATE))
+    for path in near if exact.num_rows else []:
+        gone = read_partition(root, [path], None, partitions, keyed(FATE))
         found.append(gone.filter(pc.is_in(gone["doc"], exact["matched"])))
     final = pa.concat_tables(found).combine_chunks()
     at = pc.index_in(exact["matched"], final["doc"])

@@ -172,12 +172,13 @@ class RawFile:
 def read_partition(
     root: str,
     paths: Sequence[str | None],
-    partition: int,
+    partition: int | None,
     partitions: int,
     schema: pa.Schema,
     own_rows: bool = False,
 ) -> pa.Table:
-    """One partition of the files that ExchangeWriter wrote, in the order of the paths. With
+    """One partition of the files that ExchangeWriter wrote, or all (None), in the order of the
+    paths. With
     `own_rows`, path i was written by part i and its `doc` holds rows of that part (so the file
     stays valid when parts are added): `doc` becomes part << 32 | row here."""
     tables = [schema.empty_table()]
@@ -185,7 +186,8 @@ def read_partition(
         if path is None:
             continue
         with open_input(located(root, path)) as file, pa.ipc.open_file(file) as reader:
-            mine = range(partition, reader.num_record_batches, partitions)
+            first, step = (0, 1) if partition is None else (partition, partitions)
+            mine = range(first, reader.num_record_batches, step)
             table = pa.Table.from_batches([reader.get_batch(i) for i in mine], schema=schema)
         tables.append(in_corpus(table, part) if own_rows else table)
     return pa.concat_tables(tables).combine_chunks()
