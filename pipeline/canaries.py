@@ -165,7 +165,7 @@ def _decontaminate(config: Any, folder: Path) -> Canaries | Silent:
         return Silent("it only reports")
     item, clean = decontaminate.CANARIES["test_item"]
     against = _write(folder / "canary.jsonl", json.dumps({"question": item}))
-    made = {"against": against, "question": ("question",), "answer": None}
+    made: dict[str, Any] = {"against": against, "question": ("question",), "answer": None}
     made |= {"sets": {}, "background": ()}
     config = dataclasses.replace(config, **made)
     if config.mode == "mark":
