@@ -203,14 +203,15 @@ def _parser() -> argparse.ArgumentParser:
     text = "deduplicate against the documents of this index too, and add these to it"
     sub.add_argument("--index", type=options.directory, metavar="DIR", help=text)
     sub.add_argument("--source", default="input", metavar="NAME", help="the source of files")
-    text = "withdraw documents from an index"
+    text = "withdraw documents from an index, or export it"
     index = subcommands.add_parser("index", help=text, description=text[0].upper() + text[1:])
+    verbs = index.add_subparsers(required=True, metavar="WHAT")
     sub = add_run(
         "forget",
         commands.forget,
         "withdraw documents, and name those that come back because of it",
         "index forget out/index --source web --out out/forgotten",
-        index.add_subparsers(required=True, metavar="WHAT"),
+        verbs,
     )
     sub.add_argument("dir", metavar="DIR", help="the --index of corpusmill dedup")
     which = sub.add_mutually_exclusive_group(required=True)
@@ -218,6 +219,16 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--ids", metavar="FILE", help="an id a line")
     text = "for changes/, the documents whose fate is another one now"
     sub.add_argument("--out", type=options.directory, required=True, metavar="DIR", help=text)
+    sub = add(
+        "export",
+        commands.export_index,
+        "write the kept documents to Redis, as datasketch's MinHashLSH (needs `pip install redis`)",
+        "index export out/index --redis localhost:6379",
+        verbs,
+    )
+    sub.add_argument("dir", metavar="DIR", help="the --index of corpusmill dedup")
+    sub.add_argument("--redis", required=True, metavar="HOST:PORT")
+    sub.add_argument("--name", default="corpusmill", metavar="NAME", help="of the keys in Redis")
     sub = add_single(
         "decontaminate",
         commands.decontaminate,

@@ -225,6 +225,18 @@ def forget(args: argparse.Namespace) -> dict[str, Any]:
     return {"out": args.out, "changes": _changes(manifest, args.out)}
 
 
+def export_index(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.index_export import export_lsh
+
+    host, _, port = args.redis.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"--redis {args.redis}: not of the form HOST:PORT")
+    store = {"type": "redis", "basename": args.name.encode()}
+    lsh = export_lsh(args.dir, {**store, "redis": {"host": host, "port": int(port)}})
+    print(f"{args.redis}: {args.name} has bands of {lsh.r} rows, {lsh.b} of them")
+    return {"bands": lsh.b, "rows": lsh.r, "name": args.name}
+
+
 def _changes(manifest: dict[str, Any], out: str) -> dict[str, int]:
     changes = manifest["changes"]
     print(

@@ -97,7 +97,7 @@ def forget(
     of `changes/` in `out`. Raises ConfigError for what is not in the index."""
     index = absolute(index)
     stored = read_json(join(index, "index.json"))
-    run = Run(name="forget", sources={}, dedup=_dedup_of(stored["dedup"]))
+    run = Run(name="forget", sources={}, dedup=dedup_of(stored["dedup"]))
     entries = stored["parts"]
     if source and all(entry["source"] != source for entry in entries):
         known = ", ".join(sorted({entry["source"] for entry in entries}))
@@ -116,7 +116,7 @@ def forget(
 # --- what is in it -----------------------------------------------------------------------------
 
 
-def _dedup_of(settings: dict[str, Any]) -> Any:
+def dedup_of(settings: dict[str, Any]) -> Any:
     mistakes: list[str] = []
     given = {key: value for key, value in settings.items() if value is not None}
     dedup = build(Dedup, given, "dedup", mistakes)

@@ -4,13 +4,18 @@ import json
 import random
 from pathlib import Path
 
+import datasketch
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dedup.lsh import choose_bands
+from dedup.minhash import sign
 from pipeline.cli import main
 from pipeline.config import ConfigError, Run, parse
 from pipeline.executor import connect
 from pipeline.index import extend_index, forget
+from pipeline.index_export import export_lsh
 from pipeline.stages import run_pipeline
 from tests.test_dedup_stages import texts
 from tests.test_pipeline import rows_of, write_jsonl
@@ -170,3 +175,21 @@ def test_the_commands(shards, tmp_path, capsys):
     assert main([*command, "--source", "s0"]) == 0
     changes = json.loads(capsys.readouterr().out.splitlines()[-1])["changes"]
     assert changes["restored"] == 1  # the hub of the second shard
+
+
+def test_datasketch_finds_what_the_index_keeps(shards, tmp_path):
+    index, run = tmp_path / "index", config(shards, 0, 1, 2, 3)
+    extend(shards, tmp_path / "a", index, 0, 1, 2, 3)
+    lsh = export_lsh(str(index), {"type": "dict"})
+    minhash = run.dedup.minhash
+    assert (lsh.b, lsh.r) == choose_bands(minhash.similarity, minhash.recall, 128)
+
+    def look_up(text: str) -> list[str]:
+        values = sign(pa.array([text]), minhash, 128).signatures[0]
+        return lsh.query(datasketch.MinHash(128, 1, hashvalues=values, scheme="affine32"))
+
+    assert look_up(texts()["hub-05"]) == ["hub-17"]  # the others of the hub were removed
+    assert look_up(texts()["single-07"]) == ["single-07"]
+    assert look_up("a text that is in no document of this index, whatever its words") == []
+    kept = {row["id"] for row in rows_of(tmp_path / "a", "documents")}
+    assert set(lsh.keys.keys()) == {name for name in kept if not name.startswith("tiny")}
