@@ -9,7 +9,7 @@ import torch
 from train import checkpoint
 from train.config import Model, Train
 from train.model import Transformer
-from train.optimizer import make_optimizer
+from train.optimizer import make_optimizers
 
 torch.set_num_threads(2)
 SHAPE = Model(
@@ -18,9 +18,16 @@ SHAPE = Model(
 IDENTITY = checkpoint.identity_of(Train(), rows=10)
 
 
+def save(directory, step, model, optimizer, identity, keep):
+    writer = checkpoint.Writer(directory, keep)
+    path = writer.save(step, model, optimizer, identity)
+    writer.wait()
+    return path
+
+
 def fresh(seed: int = 0):
     model = Transformer(SHAPE, seed)
-    return model, make_optimizer(model, Train())
+    return model, make_optimizers(model, Train())
 
 
 def stepped(n: int):
@@ -34,30 +41,31 @@ def update(model, optimizer, i: int) -> float:
     tokens = (torch.arange(12) * (i + 3)) % 64
     bounds = torch.tensor([0, 12], dtype=torch.int32)
     every = torch.ones(12, dtype=torch.bool)
-    loss = model.loss_sum(tokens, tokens.roll(-1), every, torch.arange(12), bounds)
+    loss, _ = model(tokens, tokens.roll(-1), every, torch.arange(12), bounds)
     loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
+    for one in optimizer:
+        one.step()
+        one.zero_grad()
     return loss.item()
 
 
 def test_training_goes_on_as_if_it_had_not_stopped(tmp_path):
     model, optimizer = stepped(3)
-    path = checkpoint.save(str(tmp_path), 3, model, optimizer, IDENTITY, keep=2)
+    path = save(str(tmp_path), 3, model, optimizer, IDENTITY, keep=2)
     again, again_optimizer = fresh(seed=5)
-    assert checkpoint.load(path, again, again_optimizer, IDENTITY) == 3
+    assert checkpoint.load(path, again, again_optimizer, IDENTITY) == (3, {})
     expected = [update(model, optimizer, i) for i in range(3, 8)]
     assert [update(again, again_optimizer, i) for i in range(3, 8)] == expected
     only_weights, _ = fresh(seed=5)
-    checkpoint.load(path, only_weights, None, IDENTITY)
-    assert update(only_weights, make_optimizer(only_weights, Train()), 3) == expected[0]
+    checkpoint.load(path, only_weights, [], IDENTITY)
+    assert update(only_weights, make_optimizers(only_weights, Train()), 3) == expected[0]
 
 
 def test_old_ones_go_and_the_latest_is_found(tmp_path):
     model, optimizer = stepped(1)
     assert checkpoint.latest(str(tmp_path / "absent")) is None
     for step in (1, 2, 3):
-        checkpoint.save(str(tmp_path), step, model, optimizer, IDENTITY, keep=2)
+        save(str(tmp_path), step, model, optimizer, IDENTITY, keep=2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
     (tmp_path / ".tmp-1-step-00000004").mkdir()
     (tmp_path / "step-00000009.old").mkdir()
@@ -67,7 +75,7 @@ def test_old_ones_go_and_the_latest_is_found(tmp_path):
 def test_there_is_no_pickle_and_a_tied_weight_is_kept_once(tmp_path):
     model, optimizer = stepped(1)
     path = tmp_path / "c"
-    place = checkpoint.save(str(path), 1, model, optimizer, IDENTITY, keep=1)
+    place = save(str(path), 1, model, optimizer, IDENTITY, keep=1)
     files = sorted(p.name for p in (path / "step-00000001").iterdir())
     assert {name.rsplit(".", 1)[1] for name in files} == {"npy", "json"}
     arrays = [np.load(f"{place}/{n}", allow_pickle=False) for n in files if n.endswith(".npy")]
@@ -79,7 +87,7 @@ def test_there_is_no_pickle_and_a_tied_weight_is_kept_once(tmp_path):
 
 def test_what_does_not_fit_is_refused(tmp_path):
     model, optimizer = stepped(1)
-    path = checkpoint.save(str(tmp_path), 1, model, optimizer, IDENTITY, keep=1)
+    path = save(str(tmp_path), 1, model, optimizer, IDENTITY, keep=1)
     other = checkpoint.identity_of(Train(seed=1), rows=10)
     with pytest.raises(ValueError, match="seed was 0 there and is 1 now; resume with the same"):
         checkpoint.load(path, model, optimizer, other)
@@ -90,7 +98,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         Model(dim=32, n_layers=1, n_heads=2, n_kv_heads=1, hidden=24, vocab_size=64)
     )
     with pytest.raises(ValueError, match=r"no tensor model\.embedding\.weight of shape \[64, 32\]"):
-        checkpoint.load(path, wider, None, IDENTITY)
+        checkpoint.load(path, wider, [], IDENTITY)
     file = tmp_path / "step-00000001" / "model.norm.weight.npy"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
@@ -101,10 +109,10 @@ def test_what_does_not_fit_is_refused(tmp_path):
 
 def test_a_write_that_fails_leaves_the_last_one_alone(tmp_path):
     model, optimizer = stepped(1)
-    checkpoint.save(str(tmp_path), 1, model, optimizer, IDENTITY, keep=1)
+    save(str(tmp_path), 1, model, optimizer, IDENTITY, keep=1)
     unwritable = {"not JSON": object()}
     with pytest.raises(TypeError):
-        checkpoint.save(str(tmp_path), 2, model, optimizer, unwritable, keep=1)
+        save(str(tmp_path), 2, model, optimizer, unwritable, keep=1)
     newest = checkpoint.latest(str(tmp_path))
     assert newest == str(tmp_path / "step-00000001")
-    assert checkpoint.load(newest, model, optimizer, IDENTITY) == 1
+    assert checkpoint.load(newest, model, optimizer, IDENTITY) == (1, {})

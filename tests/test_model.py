@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from train import model as model_module
 from train.config import PRESETS, Model, Train, parameter_count, training_flops
-from train.model import Transformer, cross_entropy_sum, rotary_angles, rotate
-from train.optimizer import make_optimizer
+from train.model import Transformer, cross_entropy, rotary_angles, rotate
+from train.optimizer import make_optimizers
 from train.schedule import learning_rate
 
 torch.set_num_threads(2)
@@ -19,7 +19,7 @@ SMALL = Model(dim=16, n_layers=2, n_heads=4, n_kv_heads=2, hidden=24, vocab_size
 def run(model, lengths, tokens):
     cu_seqlens = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()], dtype=torch.int32)
     positions = torch.cat([torch.arange(n) for n in lengths])
-    return model(torch.tensor(tokens), positions, cu_seqlens)
+    return model.hidden(torch.tensor(tokens), positions, cu_seqlens)
 
 
 @pytest.mark.parametrize("options", [{}, {"qk_norm": True, "tied_embeddings": True}])
@@ -44,37 +44,60 @@ def test_order_matters_through_the_rotation_and_only_distances_do():
     assert abs(products[0] - products[2]) > 1e-3
 
 
+@pytest.mark.parametrize("z_loss", [0.0, 0.1])
 @pytest.mark.parametrize("n", [1, 7, 8, 9])
-def test_chunked_cross_entropy_is_cross_entropy(n, monkeypatch):
+def test_chunked_cross_entropy_is_cross_entropy(n, z_loss, monkeypatch):
     monkeypatch.setattr(model_module, "CHUNK_TOKENS", 4)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(n, 6, generator=generator, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(11, 6, generator=generator, dtype=torch.float64, requires_grad=True)
     targets = torch.randint(0, 11, (n,), generator=generator)
-    expected = F.cross_entropy(hidden @ weight.T, targets, reduction="sum")
-    found = cross_entropy_sum(hidden, weight, targets)
-    torch.testing.assert_close(found, expected)
+    mask = torch.arange(n) % 3 != 1
+    logits = hidden @ weight.T
+    nll = F.cross_entropy(logits, targets, reduction="none") * mask
+    expected = nll.sum() + z_loss * (logits.logsumexp(-1) ** 2 * mask).sum()
+    found = cross_entropy(hidden, weight, targets, mask, z_loss)
+    torch.testing.assert_close(found.total, expected)
+    torch.testing.assert_close(found.nll_T, nll)
     for a, b in zip(
-        torch.autograd.grad(found * 3, (hidden, weight)),
+        torch.autograd.grad(found.total * 3, (hidden, weight)),
         torch.autograd.grad(expected * 3, (hidden, weight)),
         strict=True,
     ):
         torch.testing.assert_close(a, b)
-    with torch.no_grad():
-        torch.testing.assert_close(cross_entropy_sum(hidden, weight, targets), expected.detach())
 
 
 def test_no_targets_give_no_loss():
     weight = torch.zeros(11, 6, requires_grad=True)
-    loss = cross_entropy_sum(torch.zeros(0, 6), weight, torch.zeros(0, dtype=torch.int64))
-    loss.backward()
-    assert loss.item() == 0 and not weight.grad.any()
+    targets, mask = torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.bool)
+    for n in (0, 3):
+        loss, _ = cross_entropy(torch.zeros(n, 6), weight, targets[:n], mask[:n])
+        loss.backward()
+        assert loss.item() == 0 and not weight.grad.any()
+
+
+def gradients(**options):
+    model = Transformer(SMALL, 1, **options)
+    tokens = torch.arange(12) * 5 % 64
+    bounds, every = torch.tensor([0, 12], dtype=torch.int32), torch.ones(12, dtype=torch.bool)
+    model(tokens, tokens.roll(-1), every, torch.arange(12), bounds).total.backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+def test_recomputed_blocks_give_the_same_gradients_and_shrinking_scales_the_embedding_s():
+    plain, recomputed = gradients(), gradients(recompute=True)
+    shrunk = gradients(embedding_gradient=0.1)
+    assert all(torch.equal(plain[name], recomputed[name]) for name in plain)
+    torch.testing.assert_close(shrunk.pop("embedding.weight"), plain["embedding.weight"] * 0.1)
+    assert plain["embedding.weight"].abs().max() > 0
+    for name, found in shrunk.items():
+        torch.testing.assert_close(found, plain[name], rtol=1e-4, atol=1e-6)
 
 
 def test_the_first_loss_is_that_of_guessing():
     model = Transformer(SMALL)
     tokens = torch.arange(40) % 64
-    loss = model.loss_sum(
+    loss, _ = model(
         tokens,
         tokens.roll(-1),
         torch.ones(40, dtype=torch.bool),
@@ -122,7 +145,8 @@ def test_weights_depend_on_the_seed_only():
 
 
 def test_decay_is_on_matrices_only():
-    groups = make_optimizer(Transformer(SMALL), Train()).param_groups
+    [optimizer] = make_optimizers(Transformer(SMALL), Train())
+    groups = optimizer.param_groups
     assert [g["weight_decay"] for g in groups] == [0.1, 0.0]
     assert {p.dim() for p in groups[0]["params"]} == {2}
     assert {p.dim() for p in groups[1]["params"]} == {1}
@@ -137,6 +161,34 @@ def test_the_schedule_warms_up_and_falls_to_a_tenth():
     assert learning_rate(0, Train(steps=1, warmup_steps=0, learning_rate=1.0)) == pytest.approx(0.1)
 
 
+def test_warm_up_stable_decay():
+    config = Train(steps=20, warmup_steps=4, learning_rate=1.0, schedule="wsd", decay_fraction=0.25)
+    rates = [learning_rate(step, config) for step in range(20)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and set(rates[3:15]) == {1.0}
+    assert rates[15:] == pytest.approx([0.82, 0.64, 0.46, 0.28, 0.1])
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
+def test_optimizers_take_each_weight_once_and_lower_the_loss(name):
+    model = Transformer(SMALL, 1)
+    rate = 0.1 if name == "adafactor" else 0.01  # it is relative to the size of the weights
+    optimizers = make_optimizers(model, Train(optimizer=name, learning_rate=rate))
+    held = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+    assert {id(p) for p in held} == {id(p) for p in model.parameters()}
+    assert len(held) == len(list(model.parameters()))
+    tokens = torch.arange(12) * 5 % 64
+    bounds, every = torch.tensor([0, 12], dtype=torch.int32), torch.ones(12, dtype=torch.bool)
+    losses = []
+    for _ in range(8):
+        loss = model(tokens, tokens.roll(-1), every, torch.arange(12), bounds).total
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.97 * losses[0]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -144,6 +196,10 @@ def test_the_schedule_warms_up_and_falls_to_a_tenth():
         ({"steps": 0}, "steps: 0 is below 1"),
         ({"steps": 5}, r"warmup_steps: 10 is not within 0..steps \(5\)"),
         ({"micro_rows": 3}, r"micro_rows: 3 does not divide batch_rows \(4\)"),
+        ({"z_loss": -1.0}, r"z_loss: -1.0 is not within"),
+        ({"zero_stage": 4}, r"zero_stage: 4 is not within 1\.\.3"),
+        ({"spike_window": 1}, "spike_window: 1 is below 4"),
+        ({"parallel": "fsdp", "optimizer": "adafactor"}, "optimizer: adafactor's row and column"),
         ({"learning_rate": 0.0}, "learning_rate: 0.0 is not above 0"),
     ],
 )

@@ -79,9 +79,12 @@ def make_plan(
     *,
     window: int = 0,
     prefix: torch.Tensor | None = None,
+    bounds: list[int] | None = None,
 ) -> Any:
-    """What an implementation wants to know of the documents of a batch; one for all layers. Raises
-    ValueError for cu_seqlens that are wrong, and for what the implementation cannot do."""
+    """What an implementation wants to know of the documents of a batch; one for all layers. bounds:
+    what `document_bounds` made of the same cu_seqlens where they lie on the CPU, so that nothing
+    waits for the GPU. Raises ValueError for cu_seqlens that are wrong, and for what the
+    implementation cannot do."""
     if impl not in get_args(Implementation):
         raise ValueError(
             f"attention: no implementation {impl!r}; use one of {get_args(Implementation)}"
@@ -93,7 +96,8 @@ def make_plan(
     if impl in ("sdpa", "varlen") and (window or prefix is not None):
         raise ValueError(f"attention: {impl} knows no window and no prefix; use triton or flex")
     check_device(impl, cu_seqlens.device)
-    bounds = document_bounds(cu_seqlens, n_tokens)
+    if bounds is None:
+        bounds = document_bounds(cu_seqlens, n_tokens)
     lengths = [end - start for start, end in itertools.pairwise(bounds)]
     if prefix is not None:
         _check_prefix(prefix, lengths)

@@ -86,9 +86,16 @@ class Train:
     length_ramp_steps: int = 0
     """The step from which rows are whole."""
     learning_rate: float = 3e-3
-    """At the end of the warm-up; it then falls along a cosine to final_fraction of it."""
+    """At the end of the warm-up; it then falls to final_fraction of it."""
     warmup_steps: int = 10
     final_fraction: float = 0.1
+    schedule: Literal["cosine", "wsd"] = "cosine"
+    """wsd (warm-up, stable, decay): the peak until the last decay_fraction of the steps, then a
+    straight line down (Haegele et al. 2024, arXiv 2405.18392, section 3)."""
+    decay_fraction: float = 0.1
+    optimizer: Literal["adamw", "adafactor", "muon"] = "adamw"
+    """muon: the matrices inside the blocks by Muon, scaled to AdamW's update size so that the
+    learning rate is the same; the embeddings, the output and the norms by AdamW."""
     weight_decay: float = 0.1
     """On matrices only."""
     beta1: float = 0.9
@@ -96,12 +103,42 @@ class Train:
     epsilon: float = 1e-8
     clip_norm: float = 1.0
     """Gradients are scaled down to this norm."""
+    z_loss: float = 0.0
+    """Weight of log(Z)^2, which keeps logits from drifting; 1e-4 in PaLM (Chowdhery et al. 2022,
+    arXiv 2204.02311, section 5)."""
+    embedding_gradient: float = 1.0
+    """The embedding's gradient is multiplied by it; 0.1 in GLM-130B (Zeng et al. 2022, arXiv
+    2210.02414, section 2.2), against spikes."""
     seed: int = 0
     """Of the first weights and of the order of the rows."""
     attention: Literal["reference", "sdpa", "triton", "flex", "varlen"] = "sdpa"
     device: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: products in bfloat16 by autocast; weights, sums and the optimizer stay in float32."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """bf16, fp16: products in it by autocast; weights, sums and the optimizer stay in float32. fp16
+    scales the loss so that small gradients do not vanish, and leaves out steps that overflow."""
+    activation_checkpointing: bool = False
+    """Blocks are computed again in the backward pass instead of kept: a third more arithmetic, the
+    activations of one block instead of all."""
+    compile: bool = False
+    """torch.compile on each block, around the attention."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Under torchrun. ddp: every rank holds all; fsdp: FSDP2, weights and optimizer sharded."""
+    zero_stage: int = 3
+    """With fsdp. 1: the optimizer's state is sharded; 2: gradients too, reduced after every
+    micro-batch; 3: weights too, gathered a block at a time (Rajbhandari et al. 2020, arXiv
+    1910.02054). 1 and 2 keep the gathered weights from the forward to the backward pass."""
+    max_spike_z: float = 0.0
+    """A robust z-score of the loss or of the gradient norm above it rolls the run back to an
+    earlier checkpoint, and the rows of the spike are not read again; 0: off. 10 leaves ordinary
+    noise alone."""
+    spike_window: int = 64
+    """Steps that a step is compared with; none is judged before half of them are there."""
+    spike_steps: int = 4
+    """Rows of so many steps up to the spike are left out."""
+    max_spikes: int = 20
+    """The run stops at one more: its data is not the trouble."""
+    peak_tflops: float | None = None
+    """Of the device in this precision, for the MFU; known for some GPUs if not given."""
     threads: int | None = None
     """CPU threads of torch, which resume needs unchanged to be bit-exact; torch's choice if not
     given."""
@@ -156,6 +193,33 @@ class Train:
             )
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate: {self.learning_rate} is not above 0")
+        self._check_options()
+
+    def _check_options(self) -> None:
+        for name, low, high in (
+            ("decay_fraction", 0.0, 1.0),
+            ("final_fraction", 0.0, 1.0),
+            ("embedding_gradient", 0.0, 1.0),
+            ("z_loss", 0.0, 1.0),
+            ("zero_stage", 1, 3),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name}: {getattr(self, name)} is not within {low}..{high}")
+        for name, low in (
+            ("max_spike_z", 0),
+            ("spike_window", 4),
+            ("spike_steps", 1),
+            ("max_spikes", 0),
+        ):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name}: {getattr(self, name)} is below {low}")
+        if self.peak_tflops is not None and not self.peak_tflops > 0:
+            raise ValueError(f"peak_tflops: {self.peak_tflops} is not above 0")
+        if self.parallel == "fsdp" and self.optimizer == "adafactor":
+            raise ValueError(
+                "optimizer: adafactor's row and column means are not sharded; use adamw or muon "
+                'with fsdp, or parallel = "ddp"'
+            )
 
     def model(self, vocab_size: int) -> Model:
         return replace(PRESETS[self.preset], vocab_size=vocab_size)

@@ -120,7 +120,8 @@ class Loader:
     of micro-batches each. A thread reads ahead.
 
     The rows of a step depend on config (seed, batch_rows and its ramp) alone, so any number of
-    ranks, of which each takes its slice, sees the same. Raises ValueError where the files do not go
+    ranks, of which each takes its slice, sees the same. excluded: rows that other rows stand in for
+    (train.spikes). Raises ValueError where the files do not go
     together, are truncated, or were made with another tokenizer than `tokenizer` (its digest, see
     tokenizer.encode.digest).
     """
@@ -136,6 +137,7 @@ class Loader:
         tokenizer: str | None = None,
         prefetch: int = 4,
         pin_memory: bool = False,
+        excluded: Sequence[int] = (),
     ) -> None:
         self.rows = PackedRows(paths)
         if tokenizer is not None and tokenizer != self.rows.tokenizer:
@@ -151,12 +153,15 @@ class Loader:
         assert 0 <= rank < world, (rank, world)
         self.config, self.rank, self.world = config, rank, world
         self.start_step, self.prefetch, self.pin_memory = start_step, prefetch, pin_memory
+        self.excluded = np.array(sorted(set(excluded)), np.int64)
+        if len(self.excluded) >= len(self.rows):
+            raise ValueError(f"{paths[0]}: all {len(self.rows)} rows are left out after spikes")
 
     def step(self, step: int) -> list[Batch]:
         """What this rank reads in any step."""
         share = batch_rows(step, self.config) // self.world
         first = first_row(step, self.config) + self.rank * share
-        rows = shuffled(np.arange(first, first + share), len(self.rows), self.config.seed)
+        rows = self._order(np.arange(first, first + share))
         cut_at = sequence_length(step, self.config, self.rows.sequence_length)
         micro = self.config.micro_rows or share
         batches = [
@@ -166,6 +171,16 @@ class Loader:
         if self.pin_memory:
             batches = [Batch(*(x.pin_memory() for x in batch)) for batch in batches]
         return batches
+
+    def _order(self, positions: np.ndarray) -> np.ndarray:
+        """The row at each position. In the place of one that is left out comes the row at the same
+        position of another order, so that every other position stays what it was."""
+        rows = shuffled(positions, len(self.rows), self.config.seed)
+        seed = self.config.seed
+        while (out := np.isin(rows, self.excluded)).any():
+            seed += 1 << 32
+            rows[out] = shuffled(positions[out], len(self.rows), seed)
+        return rows
 
     def __iter__(self) -> Generator[list[Batch], None, None]:
         ready: queue.Queue[list[Batch] | BaseException] = queue.Queue(self.prefetch)

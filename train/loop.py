@@ -1,46 +1,59 @@
 """The training loop: packed rows in, a trained model, its checkpoints, metrics and loss curve out.
 
-One process on a CPU or one GPU. Run the same call again after a kill: it goes on from the last
-checkpoint, with the losses it would have had. It needs torch, numpy and pyarrow only:
+One process on a CPU or a GPU, or torchrun's on many (train.parallel). Run the same call again after
+a kill: it goes on from the last checkpoint, with the losses it would have had. It needs torch,
+numpy and pyarrow only:
 
     python -m train.loop --packed out/packed/main --out out/train --preset 125m --device cuda
 """
 
-import argparse
 import contextlib
 import dataclasses
-import json
 import math
-import os
+import shutil
 import sys
 import time
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from train import checkpoint
-from train.config import Train, parameter_count, training_flops
-from train.loader import (
-    Batch,
-    Inputs,
-    Loader,
-    PackedRows,
-    make_batch,
-    packed_files,
-    shuffled,
-    unpack,
-)
+from train import checkpoint, metrics, parallel, spikes, update
+from train.config import Train, parameter_count
+from train.evaluate import evaluate
+from train.loader import Loader, PackedRows
 from train.model import Transformer
-from train.optimizer import make_optimizer
+from train.optimizer import make_optimizers
 from train.plot import loss_svg
 from train.schedule import first_row, learning_rate
-
-METRICS_NAME = "metrics.jsonl"
+from train.sources import Sources, documents_of
 
 __all__ = ["Train", "train"]
+
+
+@dataclasses.dataclass
+class Run:
+    """What the steps of a run share. step: updates done, of which log has a line each."""
+
+    config: Train
+    paths: Sequence[str]
+    out_dir: str
+    tokenizer: str | None
+    ranks: parallel.Ranks
+    model: Transformer
+    wrapped: torch.nn.Module  # what to call
+    optimizers: list[torch.optim.Optimizer]
+    scale: update.LossScale
+    sources: Sources
+    bytes_per_token: Mapping[str, float]
+    eval_paths: Mapping[str, Sequence[str]]
+    identity: dict
+    writer: checkpoint.Writer
+    say: Callable[[str], None]
+    step: int = 0
+    log: list[dict] = dataclasses.field(default_factory=list)
+    excluded: list[int] = dataclasses.field(default_factory=list)  # rows, after spikes
+    n_spikes: int = 0
 
 
 def train(
@@ -50,197 +63,251 @@ def train(
     *,
     eval_paths: Mapping[str, Sequence[str]] | None = None,
     tokenizer_digest: str | None = None,
+    bytes_per_token: Mapping[str, float] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict:
     """Trains for config.steps in all, resuming from the newest checkpoint in out_dir/checkpoints.
 
     packed_paths: .arrow files of train.packing. eval_paths: name -> held-out packed files.
-    tokenizer_digest: refused if the packed files were made with another. say: gets progress lines,
-    which go to stderr if it is not given.
+    tokenizer_digest: refused if the packed files were made with another. bytes_per_token: of the
+    text of each source and held-out set, for bits per byte. say: gets progress lines, which go to
+    stderr if it is not given.
 
-    Writes metrics.jsonl (a line a step), loss.svg and checkpoints/. Returns steps, resumed_from,
-    first_loss, final_loss (mean of the last tenth), eval_loss by name, tokens, parameters, passes
-    over the rows, checkpoint. Raises ValueError for mistakes in the call, and for a loss that is
-    not finite.
+    Writes metrics.jsonl (a line a step), loss.svg, checkpoints/ and, after loss spikes,
+    spikes.jsonl. Returns steps, resumed_from, first_loss, final_loss (mean of the last tenth),
+    eval_loss by name, tokens, parameters, passes over the rows, unigram_entropy, spikes,
+    checkpoint. Raises ValueError for mistakes in the call, a loss that is not finite, and a
+    checkpoint that cannot be written.
     """
-    say = say or _to_stderr
-    device = _device(config)
-    rows = PackedRows(packed_paths)
-    model = Transformer(config.model(rows.vocab_size), config.seed, config.attention).to(device)
-    optimizer = make_optimizer(model, config)
-    identity = checkpoint.identity_of(
-        config, tokenizer=rows.tokenizer, rows=len(rows), sequence_length=rows.sequence_length
-    )
-    checkpoints = str(Path(out_dir) / "checkpoints")
-    newest = checkpoint.latest(checkpoints)
-    start = checkpoint.load(newest, model, optimizer, identity) if newest else 0
-    log = _read_metrics(out_dir, start)
-    passes = first_row(config.steps, config) / len(rows)
-    n_parameters = parameter_count(model.config)
-    say(
-        f"train: {config.preset}, {n_parameters / 1e6:.2f}M parameters, {passes:.2f} passes over "
-        f"{len(rows)} rows of {rows.sequence_length} tokens; {start} of {config.steps} steps done"
-    )
-    loader = Loader(
-        packed_paths,
-        config,
-        start_step=start,
-        tokenizer=tokenizer_digest,
-        pin_memory=config.device == "cuda",
-    )
-    with contextlib.closing(iter(loader)) as batches:
-        for step in range(start, config.steps):
-            line = _train_step(model, optimizer, batches, step, config, device)
-            last = step + 1 == config.steps
-            if eval_paths and (last or (step + 1) % config.eval_every == 0):
-                line["eval_loss"] = evaluate(model, eval_paths, config)
-            log.append(line)
-            _append_metrics(out_dir, line)
-            if last or (step + 1) % config.checkpoint_every == 0:
-                keep = config.keep_checkpoints
-                newest = checkpoint.save(checkpoints, step + 1, model, optimizer, identity, keep)
-            if last or (step + 1) % max(1, config.steps // 20) == 0:
-                say(_progress(line, config))
-    curve = loss_svg([line["loss"] for line in log], f"Training loss, {config.preset}")
-    _write(Path(out_dir) / "loss.svg", curve)
-    return {
-        "steps": config.steps,
-        "resumed_from": start,
-        **_summary(log),
-        "parameters": n_parameters,
-        "passes": passes,
-        "checkpoint": newest,
-    }
+    ranks = parallel.start(config)
+    try:
+        metrics.check_bytes(bytes_per_token or {})
+        rows = PackedRows(packed_paths)
+        run = _make_run(config, packed_paths, out_dir, tokenizer_digest, rows, ranks, say)
+        run.bytes_per_token, run.eval_paths = bytes_per_token or {}, eval_paths or {}
+        _discard_abandoned(run)
+        newest = _resume(run, checkpoint.latest(str(run.writer.directory)))
+        start, passes = run.step, first_row(config.steps, config) / len(rows)
+        n_parameters = parameter_count(run.model.config)
+        run.say(
+            f"train: {config.preset}, {n_parameters / 1e6:.2f}M parameters, {passes:.2f} passes "
+            f"over {len(rows)} rows of {rows.sequence_length} tokens; "
+            f"{start} of {config.steps} steps done"
+        )
+        if config.max_spike_z and not newest:
+            _save(run)  # there is always one to go back to
+            run.writer.wait()
+        while spiked := _steps(run):
+            _go_back(run, spiked)
+        run.writer.wait()
+        parallel.barrier(ranks)
+        if ranks.rank == 0:
+            title = f"Training loss, {config.preset}"
+            metrics.write(Path(out_dir) / "loss.svg", loss_svg(run.log, title))
+        return {
+            "steps": config.steps,
+            "resumed_from": start,
+            **metrics.summary(run.log),
+            "parameters": n_parameters,
+            "passes": passes,
+            "unigram_entropy": metrics.unigram_entropy(rows),
+            "spikes": len(spikes.recorded(out_dir)),
+            "checkpoint": checkpoint.latest(str(run.writer.directory)),
+        }
+    finally:
+        parallel.stop(ranks)
 
 
-def _summary(log: list[dict]) -> dict:
-    losses = [line["loss"] for line in log]
-    tail = losses[-max(1, len(losses) // 10) :]
-    return {
-        "first_loss": losses[0],
-        "final_loss": sum(tail) / len(tail),
-        "eval_loss": log[-1].get("eval_loss", {}),
-        "tokens": sum(line["tokens"] for line in log),
-    }
-
-
-@torch.no_grad()
-def evaluate(
-    model: Transformer, eval_paths: Mapping[str, Sequence[str]], config: Train
-) -> dict[str, float]:
-    """Mean loss in nats a token on config.eval_rows rows of each set, the same rows every time."""
-    device = next(model.parameters()).device
-    micro_rows = config.micro_rows or config.batch_rows
-    out = {}
-    for name, paths in eval_paths.items():
-        data = PackedRows(paths)
-        chosen = shuffled(np.arange(min(config.eval_rows, len(data))), len(data), 0)
-        total, count = 0.0, 0
-        for start in range(0, len(chosen), micro_rows):
-            part = chosen[start : start + micro_rows]
-            batch = make_batch(*data.read(part), part)
-            total += _loss_sum(model, unpack(batch, device), config).item()
-            count += batch.n_targets()
-        out[name] = total / max(count, 1)
-    return out
-
-
-def _train_step(
-    model: Transformer,
-    optimizer: torch.optim.Optimizer,
-    batches: Iterator[list[Batch]],
-    step: int,
+def _make_run(
     config: Train,
-    device: torch.device,
-) -> dict:
-    """One update; returns its line of metrics. `step` counts from 0, metrics from 1."""
-    began = time.perf_counter()
-    micro = next(batches)
-    waited = time.perf_counter() - began
-    n_targets = sum(batch.n_targets() for batch in micro)
-    rate = learning_rate(step, config)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    loss = 0.0
-    for batch in micro:
-        part = _loss_sum(model, unpack(batch, device), config) / max(n_targets, 1)
-        part.backward()
-        loss += part.item()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm).item()
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        rows = sorted(row for batch in micro for row in batch.rows.tolist())
+    paths: Sequence[str],
+    out_dir: str,
+    tokenizer: str | None,
+    rows: PackedRows,
+    ranks: parallel.Ranks,
+    say: Callable[[str], None] | None,
+) -> Run:
+    model = Transformer(
+        config.model(rows.vocab_size),
+        config.seed,
+        config.attention,
+        z_loss=config.z_loss,
+        embedding_gradient=config.embedding_gradient,
+        recompute=config.activation_checkpointing,
+    ).to(ranks.device)
+    if config.compile:
+        for block in model.blocks:
+            block.compile()
+    wrapped = parallel.wrap(model, config, ranks)
+    return Run(
+        config=config,
+        paths=paths,
+        out_dir=out_dir,
+        tokenizer=tokenizer,
+        ranks=ranks,
+        model=model,
+        wrapped=wrapped,
+        optimizers=make_optimizers(model, config),
+        scale=update.LossScale(update.FIRST_SCALE if config.precision == "fp16" else 1.0),
+        sources=Sources(paths),
+        bytes_per_token={},
+        eval_paths={},
+        identity=checkpoint.identity_of(
+            config, tokenizer=rows.tokenizer, rows=len(rows), sequence_length=rows.sequence_length
+        ),
+        writer=checkpoint.Writer(
+            str(Path(out_dir) / "checkpoints"), config.keep_checkpoints, ranks.rank, ranks.world
+        ),
+        say=(say or _to_stderr) if ranks.rank == 0 else (lambda line: None),
+    )
+
+
+def _resume(run: Run, path: str | None) -> str | None:
+    """Goes to the state of a checkpoint; to the start without one."""
+    excluded: set[int] = set()
+    if path:
+        run.step, extra = checkpoint.load(path, run.model, run.optimizers, run.identity)
+        run.scale = update.LossScale(**extra["loss_scale"])
+        excluded.update(extra["excluded"])
+    met = spikes.recorded(run.out_dir)
+    run.n_spikes = len(met)
+    run.excluded = sorted(excluded.union(*(spike["rows"] for spike in met)))
+    run.log = metrics.read(run.out_dir, run.step)
+    parallel.barrier(run.ranks)  # all have read it
+    if run.ranks.rank == 0:
+        metrics.keep(run.out_dir, run.log)
+    return path
+
+
+def _steps(run: Run) -> dict | None:
+    """Steps until the end; or until a loss spike, which it returns."""
+    config = run.config
+    loader = Loader(
+        run.paths,
+        config,
+        run.ranks.rank,
+        run.ranks.world,
+        start_step=run.step,
+        tokenizer=run.tokenizer,
+        pin_memory=config.device == "cuda",
+        excluded=run.excluded,
+    )
+    peak = metrics.peak_tflops(config, run.ranks.device)
+    with contextlib.closing(iter(loader)) as batches:
+        while run.step < config.steps:
+            began = time.perf_counter()
+            micro = next(batches)
+            waited = time.perf_counter() - began
+            rate = learning_rate(run.step, config)
+            found = update.gradients(
+                run.wrapped,
+                micro,
+                config,
+                run.ranks,
+                run.sources,
+                run.scale.scale,
+                flops=metrics.flops(run.model.config, micro),
+                waited_s=waited,
+            )
+            line = {"step": run.step + 1, "loss": found.loss, "learning_rate": rate}
+            line |= {"grad_norm": found.norm}
+            scores = spikes.spike_scores(run.log, line, config)
+            overflow = config.precision == "fp16" and math.isfinite(found.loss)
+            overflow &= not math.isfinite(found.norm) and run.scale.scale > 1
+            if scores and not overflow:
+                run.model.zero_grad(set_to_none=True)
+                return {**line, "z": scores}
+            if not overflow:
+                _check_finite(line, micro)
+                update.step(run.wrapped, run.optimizers, rate, found.norm, run.scale.scale, config)
+            run.model.zero_grad(set_to_none=True)
+            if config.precision == "fp16":
+                line |= {"loss_scale": run.scale.scale, "overflow": overflow}
+                line["grad_norm"] = None if overflow else found.norm
+                run.scale.update(not overflow)
+            run.step += 1
+            seconds = time.perf_counter() - began
+            line |= metrics.speed(found.tokens, found.flops, seconds, peak, run.ranks.world)
+            line["data_wait_fraction"] = min(1.0, found.waited_s / seconds)
+            line["peak_memory_gib"] = metrics.peak_memory_gib(run.ranks.device)
+            if config.z_loss:
+                line["z_loss"] = found.objective - found.loss
+            names, known = run.sources.names, run.bytes_per_token
+            line |= metrics.by_source(names, found.nll, found.counts, known)
+            _after_step(run, line)
+    return None
+
+
+def _after_step(run: Run, line: dict) -> None:
+    """Evaluation, metrics, checkpoint and progress, where they are due."""
+    config, last = run.config, run.step == run.config.steps
+    if run.eval_paths and (last or run.step % config.eval_every == 0):
+        line["eval_loss"] = evaluate(run.wrapped, run.eval_paths, config, run.ranks)
+        line["eval_bits_per_byte"] = metrics.bits_per_byte(line["eval_loss"], run.bytes_per_token)
+    run.log.append(line)
+    if run.ranks.rank == 0:
+        metrics.append(run.out_dir, line)
+    run.writer.check()
+    if last or run.step % config.checkpoint_every == 0:
+        _save(run)
+    if last or run.step % max(1, config.steps // 20) == 0:
+        run.say(metrics.progress(line, config))
+
+
+def _save(run: Run) -> None:
+    extra = {"loss_scale": dataclasses.asdict(run.scale), "excluded": run.excluded}
+    extra["spikes"] = run.n_spikes
+    run.writer.save(run.step, run.model, run.optimizers, run.identity, extra)
+
+
+def _go_back(run: Run, spike: dict) -> None:
+    """To a checkpoint before the rows concerned, which are left out from there on."""
+    config, done = run.config, spikes.recorded(run.out_dir)
+    if len(done) >= config.max_spikes:
         raise ValueError(
-            f"train: step {step + 1}: loss {loss}, gradient norm {norm}, "
-            f"learning rate {rate:g}, rows {rows}; "
-            "lower learning_rate or raise warmup_steps, in a new output directory"
+            f"train: step {spike['step']}: spike {len(done) + 1} (loss {spike['loss']}), more than "
+            f"max_spikes; lower learning_rate, in a new output directory, or raise max_spike_z"
         )
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    seconds = time.perf_counter() - began
-    n_tokens = sum(len(batch.tokens_T) for batch in micro)
-    flops = sum(_flops(model, batch) for batch in micro)
-    return {
-        "step": step + 1,
-        "loss": loss,
-        "learning_rate": rate,
-        "grad_norm": norm,
-        "tokens": n_tokens,
-        "tokens_per_s": n_tokens / seconds,
-        "tflops_per_s": flops / seconds / 1e12,
-        "data_wait_fraction": waited / seconds,
-    }
+    run.writer.wait()
+    parallel.barrier(run.ranks)
+    step = spike["step"] - 1  # counted from 0
+    path = checkpoint.before(str(run.writer.directory), step - config.spike_steps + 1)
+    assert path is not None, run.writer.directory
+    loader = Loader(run.paths, config, excluded=run.excluded)
+    first = max(step - config.spike_steps + 1, int(path[-8:]))
+    rows = {int(r) for s in range(first, step + 1) for b in loader.step(s) for r in b.rows}
+    spike |= {"back_to": int(path[-8:]), "rows": sorted(rows)}
+    if run.ranks.rank == 0:
+        spikes.record(run.out_dir, {**spike, "documents": documents_of(run.paths, sorted(rows))})
+    run.say(
+        f"train: step {spike['step']}: loss {spike['loss']:.3f}, gradient norm "
+        f"{spike['grad_norm']:.2f}: a spike; back to step {spike['back_to']}, "
+        f"without {len(rows)} rows, which {spikes.SPIKES_NAME} lists"
+    )
+    _discard_abandoned(run)
+    _resume(run, path)
 
 
-def _loss_sum(model: Transformer, inputs: Inputs, config: Train) -> torch.Tensor:
-    bf16 = config.precision == "bf16"
-    with torch.autocast(inputs.tokens_T.device.type, torch.bfloat16, enabled=bf16):
-        return model.loss_sum(*inputs)
+def _discard_abandoned(run: Run) -> None:
+    """Deletes checkpoints after the steps that spikes sent the run back to, but for those made
+    since: a kill right after a spike may have left them."""
+    if run.ranks.rank == 0:
+        back_to = [spike["back_to"] for spike in spikes.recorded(run.out_dir)]
+        for path in checkpoint.complete(run.writer.directory):
+            step, extra = checkpoint.read_state(path)
+            if any(step > back for back in back_to[extra["spikes"] :]):
+                shutil.rmtree(path)
+    parallel.barrier(run.ranks)
 
 
-def _flops(model: Transformer, batch: Batch) -> int:
-    n = np.diff(batch.cu_seqlens.numpy()).astype(np.int64)
-    return training_flops(model.config, len(batch.tokens_T), int((n * (n + 1) // 2).sum()))
-
-
-def _device(config: Train) -> torch.device:
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError('train.device: "cuda" is asked for and torch finds no GPU; use "cpu"')
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    return torch.device(config.device)
-
-
-def _read_metrics(out_dir: str, steps_done: int) -> list[dict]:
-    """The lines of the steps that the checkpoint holds; later ones, of a killed run, are removed
-    from the file."""
-    path = Path(out_dir) / METRICS_NAME
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text().splitlines(keepends=True)[:steps_done] if path.exists() else []
-    if len(lines) < steps_done:
-        raise ValueError(
-            f"{path}: {len(lines)} lines for {steps_done} steps of the checkpoint; "
-            "restore it, or choose another output directory"
-        )
-    _write(path, "".join(lines))
-    return [json.loads(line) for line in lines]
-
-
-def _append_metrics(out_dir: str, line: dict) -> None:
-    with (Path(out_dir) / METRICS_NAME).open("a") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
-def _progress(line: dict, config: Train) -> str:
-    return (
-        f"train: step {line['step']}/{config.steps}  loss {line['loss']:.3f}  "
-        f"grad norm {line['grad_norm']:.2f}  "
-        f"{line['tokens_per_s']:,.0f} tokens/s  data wait {line['data_wait_fraction']:.1%}"
+def _check_finite(line: dict, micro: Sequence) -> None:
+    if math.isfinite(line["loss"]) and math.isfinite(line["grad_norm"]):
+        return
+    rows = sorted(row for batch in micro for row in batch.rows.tolist())
+    raise ValueError(
+        f"train: step {line['step']}: loss {line['loss']}, gradient norm {line['grad_norm']}, "
+        f"learning rate {line['learning_rate']:g}, rows {rows}; "
+        "lower learning_rate or raise warmup_steps, in a new output directory"
     )
 
 
@@ -248,35 +315,7 @@ def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """`python -m train.loop`: for machines that have only torch, numpy and pyarrow. 0, or 2 after a
-    mistake in the call."""
-    parser = argparse.ArgumentParser(prog="python -m train.loop", description=main.__doc__)
-    parser.add_argument(
-        "--packed", required=True, help="directory with .arrow files of packed rows"
-    )
-    parser.add_argument("--out", required=True, help="directory for metrics, checkpoints, loss.svg")
-    hints = typing.get_type_hints(Train)
-    for field in dataclasses.fields(Train):
-        choices = (
-            typing.get_args(hints[field.name])
-            if typing.get_origin(hints[field.name]) is typing.Literal
-            else None
-        )
-        kind = {float: float, str: str}.get(hints[field.name], str if choices else int)
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}", type=kind, default=field.default, choices=choices
-        )
-    given = vars(parser.parse_args(arguments))
-    packed, out = given.pop("packed"), given.pop("out")
-    try:
-        result = train(Train(**given), packed_files(packed), out)
-    except ValueError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(result))
-    return 0
-
-
 if __name__ == "__main__":
+    from train.command import main
+
     sys.exit(main())

@@ -9,11 +9,12 @@ Shapes: T tokens (all rows of a batch, one after the other), C model dimension, 
 key/value heads, D head dimension, V vocabulary, n tokens of a chunk.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from train.attention import Implementation, attention, make_plan
 from train.config import Model
@@ -23,10 +24,27 @@ CHUNK_TOKENS = 1024
 INIT_STD = 0.02
 
 
+class Losses(NamedTuple):
+    total: torch.Tensor  # what to descend: cross-entropy and z-loss in nats, float32, summed
+    nll_T: torch.Tensor  # cross-entropy of each token, 0 where it has no target; no gradient
+
+
 class Transformer(nn.Module):
-    def __init__(self, config: Model, seed: int = 0, impl: Implementation = "sdpa") -> None:
+    """z_loss, embedding_gradient, recompute: see `train.config.Train`."""
+
+    def __init__(
+        self,
+        config: Model,
+        seed: int = 0,
+        impl: Implementation = "sdpa",
+        *,
+        z_loss: float = 0.0,
+        embedding_gradient: float = 1.0,
+        recompute: bool = False,
+    ) -> None:
         super().__init__()
-        self.config, self.impl = config, impl
+        self.config, self.impl, self.z_loss = config, impl, z_loss
+        self.embedding_gradient, self.recompute = embedding_gradient, recompute
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         self.blocks = nn.ModuleList(Block(config, impl) for _ in range(config.n_layers))
         self.norm = nn.RMSNorm(config.dim, eps=config.norm_eps)
@@ -36,29 +54,43 @@ class Transformer(nn.Module):
         init_weights(self, seed)
 
     def forward(
-        self, tokens_T: torch.Tensor, positions_T: torch.Tensor, cu_seqlens: torch.Tensor
-    ) -> torch.Tensor:
-        """The last hidden states, normed, [T, C]."""
-        rotation = rotary_angles(positions_T, self.config.head_dim, self.config.rope_theta)
-        plan = make_plan(cu_seqlens, len(tokens_T), self.impl)
-        x_TC = self.embedding(tokens_T)
-        for block in self.blocks:
-            x_TC = block(x_TC, rotation, cu_seqlens, plan)
-        return self.norm(x_TC)
-
-    def loss_sum(
         self,
         tokens_T: torch.Tensor,
         targets_T: torch.Tensor,
         mask_T: torch.Tensor,
         positions_T: torch.Tensor,
         cu_seqlens: torch.Tensor,
-    ) -> torch.Tensor:
-        """Cross-entropy in nats, float32, summed over the tokens that have a target."""
-        hidden_TC = self(tokens_T, positions_T, cu_seqlens)
+        plan: Any = None,
+    ) -> Losses:
+        """The loss over the tokens that have a target. Those without (a document's last: well under
+        1% of the web's) are computed too and count 0: to pick the others out by their mask would
+        wait for the GPU."""
+        hidden_TC = self.hidden(tokens_T, positions_T, cu_seqlens, plan)
         if torch.is_autocast_enabled(hidden_TC.device.type):
             hidden_TC = hidden_TC.to(torch.get_autocast_dtype(hidden_TC.device.type))
-        return cross_entropy_sum(hidden_TC[mask_T], self.output.weight, targets_T[mask_T])
+        return cross_entropy(hidden_TC, self.output.weight, targets_T, mask_T, self.z_loss)
+
+    def hidden(
+        self,
+        tokens_T: torch.Tensor,
+        positions_T: torch.Tensor,
+        cu_seqlens: torch.Tensor,
+        plan: Any = None,
+    ) -> torch.Tensor:
+        """The last hidden states, normed, [T, C]. plan: of `make_plan`, made here (which waits for
+        the device) where it is not given."""
+        rotation = rotary_angles(positions_T, self.config.head_dim, self.config.rope_theta)
+        if plan is None:
+            plan = make_plan(cu_seqlens, len(tokens_T), self.impl)
+        x_TC = self.embedding(tokens_T)
+        if self.embedding_gradient != 1.0:
+            x_TC = x_TC * self.embedding_gradient + x_TC.detach() * (1 - self.embedding_gradient)
+        for block in self.blocks:
+            if self.recompute and torch.is_grad_enabled():
+                x_TC = checkpoint(block, x_TC, rotation, cu_seqlens, plan, use_reentrant=False)
+            else:
+                x_TC = block(x_TC, rotation, cu_seqlens, plan)
+        return self.norm(x_TC)
 
 
 class Block(nn.Module):
@@ -94,12 +126,19 @@ class Block(nn.Module):
             wide = self.query_norm.weight.dtype  # norms are computed in it under bf16 too
             q_THD, k_TGD = self.query_norm(q_THD.to(wide)), self.key_norm(k_TGD.to(wide))
         q_THD, k_TGD = rotate(q_THD, rotation), rotate(k_TGD, rotation)
-        a_THD = attention(
+        a_THD = _attention(
             q_THD.to(v_TGD.dtype), k_TGD.to(v_TGD.dtype), v_TGD, cu_seqlens, self.impl, plan=plan
         )
         x_TC = x_TC + self.attention_out(a_THD.flatten(-2))
         h_TC = self.mlp_norm(x_TC)
         return x_TC + self.mlp_out(F.silu(self.gate(h_TC)) * self.up(h_TC))
+
+
+@torch.compiler.disable
+def _attention(*arguments: Any, **options: Any) -> torch.Tensor:
+    """Not traced by torch.compile: its kernels are compiled already, and its plan has another
+    length in every batch, for each of which a block would be compiled again."""
+    return attention(*arguments, **options)
 
 
 def rotary_angles(
@@ -138,13 +177,19 @@ def init_weights(model: Transformer, seed: int) -> None:
             weight.copy_(torch.empty(weight.shape).normal_(0.0, std, generator=generator))
 
 
-def cross_entropy_sum(
-    hidden_nC: torch.Tensor, weight_VC: torch.Tensor, targets_n: torch.Tensor
-) -> torch.Tensor:
-    """Sum over n of -log softmax(hidden @ weight.T)[target], without ever holding more than
-    CHUNK_TOKENS rows of logits."""
+def cross_entropy(
+    hidden_TC: torch.Tensor,
+    weight_VC: torch.Tensor,
+    targets_T: torch.Tensor,
+    mask_T: torch.Tensor,
+    z_loss: float = 0.0,
+) -> Losses:
+    """-log softmax(hidden @ weight.T)[target] + z_loss log(Z)^2 where mask_T, without ever holding
+    more than CHUNK_TOKENS rows of logits."""
     wanted = torch.is_grad_enabled()  # inside an autograd function it never is
-    return _ChunkedCrossEntropy.apply(hidden_nC, weight_VC, targets_n, wanted)
+    return Losses(
+        *_ChunkedCrossEntropy.apply(hidden_TC, weight_VC, targets_T, mask_T, z_loss, wanted)
+    )
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -155,34 +200,39 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden_nC, weight_VC, targets_n, wanted):
-        accumulate = torch.float64 if hidden_nC.dtype == torch.float64 else torch.float32
-        with torch.autocast(hidden_nC.device.type, enabled=False):
-            weight = weight_VC.to(hidden_nC.dtype)
-            total = torch.zeros((), dtype=accumulate, device=hidden_nC.device)
-            grad_hidden = torch.empty_like(hidden_nC if wanted else hidden_nC[:0])
+    def forward(ctx, hidden_TC, weight_VC, targets_T, mask_T, z_loss, wanted):
+        accumulate = torch.float64 if hidden_TC.dtype == torch.float64 else torch.float32
+        with torch.autocast(hidden_TC.device.type, enabled=False):
+            weight = weight_VC.to(hidden_TC.dtype)
+            total = torch.zeros((), dtype=accumulate, device=hidden_TC.device)
+            nll_T = torch.empty(len(targets_T), dtype=accumulate, device=hidden_TC.device)
+            grad_hidden = torch.empty_like(hidden_TC if wanted else hidden_TC[:0])
             grad_weight = torch.zeros_like(weight if wanted else weight[:0], dtype=accumulate)
-            for start in range(0, len(targets_n), CHUNK_TOKENS):
+            for start in range(0, len(targets_T), CHUNK_TOKENS):
                 chunk = slice(start, start + CHUNK_TOKENS)
-                logits = (hidden_nC[chunk] @ weight.T).to(accumulate)
+                logits = (hidden_TC[chunk] @ weight.T).to(accumulate)
                 log_total = logits.logsumexp(-1)
-                target = targets_n[chunk, None]
-                total += (log_total - logits.gather(-1, target).squeeze(-1)).sum()
+                target, mask = targets_T[chunk, None], mask_T[chunk].to(accumulate)
+                nll = (log_total - logits.gather(-1, target).squeeze(-1)) * mask
+                nll_T[chunk] = nll
+                total += nll.sum()
+                if z_loss:
+                    total += z_loss * (log_total.square() * mask).sum()
                 if wanted:
                     grad_logits = logits.sub_(log_total[:, None]).exp_()
+                    if z_loss:  # d log(Z) / d logits is the softmax
+                        grad_logits *= (1 + 2 * z_loss * log_total)[:, None]
                     grad_logits.scatter_add_(-1, target, grad_logits.new_full(target.shape, -1.0))
-                    grad_logits = grad_logits.to(hidden_nC.dtype)
+                    grad_logits = (grad_logits * mask[:, None]).to(hidden_TC.dtype)
                     grad_hidden[chunk] = grad_logits @ weight
-                    grad_weight += grad_logits.T @ hidden_nC[chunk]
+                    grad_weight += grad_logits.T @ hidden_TC[chunk]
         ctx.save_for_backward(grad_hidden, grad_weight)
-        return total
+        ctx.mark_non_differentiable(nll_T)
+        return total, nll_T
 
     @staticmethod
-    def backward(ctx, grad_total):
+    def backward(ctx, grad_total, _):
         grad_hidden, grad_weight = ctx.saved_tensors
-        return (
-            (grad_hidden * grad_total).to(grad_hidden.dtype),
-            grad_weight * grad_total,
-            None,
-            None,
-        )
+        # in float32: grad_total holds fp16's loss scale, or 1 over the tokens of the batch
+        grad_hidden = (grad_hidden.to(grad_total.dtype) * grad_total).to(grad_hidden.dtype)
+        return grad_hidden, grad_weight * grad_total, None, None, None, None

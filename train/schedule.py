@@ -1,8 +1,9 @@
 """What changes from step to step: the learning rate, the rows of a batch, the length of sequences.
 
 All of them are functions of the step alone, so a run resumes anywhere. Learning rate: a linear
-warm-up, then a cosine down to a tenth (Touvron et al. 2023, arXiv 2302.13971, section 2.3). Batch:
-a linear ramp (Brown et al. 2020, arXiv 2005.14165, table 2.1: 32k to 3.2M tokens over the first 4
+warm-up, then a cosine down to a tenth (Touvron et al. 2023, arXiv 2302.13971, section 2.3), or the
+peak until a straight decay at the end (Haegele et al. 2024, arXiv 2405.18392, section 3). Batch: a
+linear ramp (Brown et al. 2020, arXiv 2005.14165, table 2.1: 32k to 3.2M tokens over the first 4
 to 12 billion). Sequence length: short ones first (Li et al. 2022, arXiv 2108.06084).
 """
 
@@ -20,8 +21,12 @@ def learning_rate(step: int, config: Train) -> float:
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     after = config.steps - config.warmup_steps
-    progress = min((step + 1 - config.warmup_steps) / after, 1.0)
     low = config.final_fraction
+    if config.schedule == "wsd":
+        falling = min(after, max(1, round(config.steps * config.decay_fraction)))
+        left = min((config.steps - step - 1) / falling, 1.0)
+        return config.learning_rate * (low + (1 - low) * left)
+    progress = min((step + 1 - config.warmup_steps) / after, 1.0)
     return config.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * progress)) / 2)
 
 
