@@ -74,12 +74,12 @@ def _segments(
     data: np.ndarray, offsets: np.ndarray, unit: int, classes: np.ndarray, lower: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     n_docs = len(offsets) - 1
-    most, longest = 0, np.int64(0)
+    most, longest = 0, 0
     for d in range(n_docs):
-        longest = max(longest, np.int64(offsets[d + 1] - offsets[d]))
-        at = np.int64(offsets[d])
+        longest = max(longest, int(offsets[d + 1] - offsets[d]))
+        at = int(offsets[d])
         while at < offsets[d + 1]:
-            at = _next(data, at, np.int64(offsets[d + 1]), unit)
+            at = _next(data, at, int(offsets[d + 1]), unit)
             most += 1
     high, low = np.empty(most, np.uint64), np.empty(most, np.uint64)
     starts, n_words = np.empty(most, np.int32), np.empty(most, np.int32)
@@ -87,7 +87,7 @@ def _segments(
     hashes = np.empty(longest // 2 + 1, np.uint64)
     n = 0
     for d in range(n_docs):
-        first, end = np.int64(offsets[d]), np.int64(offsets[d + 1])
+        first, end = int(offsets[d]), int(offsets[d + 1])
         at = first
         while at < end:
             past = _next(data, at, end, unit)

@@ -71,7 +71,7 @@ def _all_words(
     word_offsets = np.zeros(n_docs + 1, np.int64)
     n = 0
     for d in range(n_docs):
-        first, end = np.int64(offsets[d]), np.int64(offsets[d + 1])
+        first, end = int(offsets[d]), int(offsets[d + 1])
         n += split_words(data, first, end, classes, lower, hashes[n:], starts[n:], ends[n:])
         word_offsets[d + 1] = n
     return hashes[:n], starts[:n], ends[:n], word_offsets
@@ -171,7 +171,8 @@ def _ascii_classes(eight: np.uint64) -> tuple[np.uint64, np.uint64]:
 @njit(cache=True, nogil=True, inline="always")
 def _first_flag(flags: np.uint64) -> int:
     """Which byte has the first flag; 8 where none has."""
-    return np.int64(trailing_zeros(flags)) >> 3 if flags else 8
+    place = np.int64(trailing_zeros(flags))  # type: ignore[call-arg]  # int() stays unsigned
+    return place >> 3 if flags else 8  # type: ignore[return-value]
 
 
 @njit(cache=True, nogil=True, inline="always")
