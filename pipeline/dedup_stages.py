@@ -140,7 +140,7 @@ def _minhash_report(
     code = code_version(*DEDUP_CODE)
     args: dict[str, Any] = {"sampled": paths(verified, "sampled"), "fates": paths(near, "fates")}
     args |= {"config": config, "banding": banding, "partitions": state.run.dedup.partitions}
-    identity = [contents(verified, "sampled"), contents(near, "fates"), banding, code]
+    identity: list[Any] = [contents(verified, "sampled"), contents(near, "fates"), banding, code]
     identity += [config.similarity, state.run.dedup.partitions]
     task = make_task("the sampled pairs", exchange_near.recall_task, args, *identity)
     [sums] = state.stage("recall", [task])
