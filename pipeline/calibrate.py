@@ -6,6 +6,10 @@ The smallest shards of each source, whole, go through every document stage in on
 shards, because only then it is known how many input bytes a measured second is for; the smallest,
 because they take the least time. A first run over a few records loads models and compiles kernels,
 which a long run does once.
+
+On 8.9 MB of WARC and 3.5 MB of books, from 5.4 MB of them: CPU time of ingest and filter within 5 %
+of what was then measured, their bytes within 2 %. What the sample cannot show is duplicates between
+it and the rest: dedup was thought to write 2.4 times what it wrote.
 """
 
 import dataclasses
@@ -22,6 +26,7 @@ from pipeline.stages import Shard, document_stages, look_for_files, run_pipeline
 from pipeline.storage import input_size, is_folder, join, list_files, open_input, read_json, walk
 
 WARM_RECORDS = 20
+TRIAL_PARTITIONS = 2  # not 1, so that stages of a single task are told from exchanges
 PARTITION_COPIES = 3  # of its rows that a task of an exchange holds: read, joined, sorted
 PARTITION_BYTES = 2 << 30  # what such a task may take, for the partitions that are proposed
 ONCE = ("models",)  # fitted to a sample of bounded size: they do not grow with the corpus
@@ -98,7 +103,8 @@ def _stages(
     cores: int,
 ) -> list[StagePlan]:
     """A record of a part grows with its source, one of an exchange with the text of all."""
-    cpu_s, written, n_tasks = Counter[str](), Counter[str](), Counter[str]()
+    cpu_s, written = Counter[str](), Counter[str]()
+    n_tasks, seen = Counter[str](), Counter[str]()
     for record in records:
         stage, source = record["stage"], record["label"].partition("/")[0]
         of_part = "/" in record["label"] and source in scale
@@ -108,7 +114,9 @@ def _stages(
         if of_part:
             n_tasks[stage] = math.ceil(growth * sum(tasks.values()))
         else:
-            n_tasks[stage] += 1 if stage in ONCE else partitions
+            seen[stage] += 1
+            exchanges = seen[stage] == TRIAL_PARTITIONS and stage not in ONCE
+            n_tasks[stage] = partitions if exchanges else seen[stage]
     return [
         StagePlan(
             stage=stage,
@@ -128,7 +136,7 @@ def _trial_of(run: Run, shards: list[Shard]) -> Run:
         )
         for name, source in run.sources.items()
     }
-    dedup = dataclasses.replace(run.dedup, partitions=1)
+    dedup = dataclasses.replace(run.dedup, partitions=TRIAL_PARTITIONS)
     return dataclasses.replace(run, sources=sources, dedup=dedup, max_error_fraction=1.0)
 
 

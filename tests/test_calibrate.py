@@ -70,7 +70,9 @@ def test_what_grows_with_what():
         record("ingest", "web/a.gz@0", 36.0, 1000),
         record("ingest", "books/b.txt@0", 72.0, 500),
         record("models", "models.quality", 3600.0, 7),
-        record("exact", "partition 0 of 1", 9.0, 20),
+        record("exact", "partition 0 of 2", 4.0, 15),
+        record("exact", "partition 1 of 2", 5.0, 5),
+        record("components", "components", 9.0, 1),
     ]
     tasks = Counter(web=30, books=2)
     found = _stages(records, {"web": 100.0, "books": 10.0}, 40.0, tasks, 2.0, 16, cores=32)
@@ -78,6 +80,7 @@ def test_what_grows_with_what():
         StagePlan("ingest", 64, 1.2, 105_000, 1.2 / 32),
         StagePlan("models", 1, 1.0, 7, 1.0),
         StagePlan("exact", 16, 0.1, 800, 0.1 / 16),
+        StagePlan("components", 1, 0.1, 40, 0.1),
     ]
 
 
