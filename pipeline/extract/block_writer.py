@@ -221,7 +221,7 @@ def _reference(html, i, m, s):
             while ENTITY_KEY[at] != 0 and ENTITY_KEY[at] != h:
                 at = (at + _U(1)) & _U(len(ENTITY_KEY) - 1)
             if ENTITY_KEY[at] == h:
-                found, goes_on = int(at), j
+                found, goes_on = np.int64(at), j
         if c == 59:
             break
     if found < 0:
