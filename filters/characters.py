@@ -34,8 +34,8 @@ _TERMINALS = (
 @functools.cache
 def character_traits() -> np.ndarray:
     """uint8 of each code point, an OR of the flags UPPER (str.isupper), CASED (str.islower, or
-    titlecase), ALNUM (str.isalnum), DIGIT_SIGN (str.isdigit), NUMERIC (str.isnumeric), TERMINAL (ends
-    a sentence: Unicode's Sentence_Terminal, and three Khmer signs)."""
+    titlecase), ALNUM (str.isalnum), DIGIT_SIGN (str.isdigit), NUMERIC (str.isnumeric), TERMINAL
+    (ends a sentence: Unicode's Sentence_Terminal, and three Khmer signs)."""
     traits = np.zeros(0x110000, np.uint8)
     for code in range(0x40000):
         c = chr(code)

@@ -172,7 +172,7 @@ def _ascii_classes(eight: np.uint64) -> tuple[np.uint64, np.uint64]:
 def _first_flag(flags: np.uint64) -> int:
     """Which byte has the first flag; 8 where none has."""
     place = np.int64(trailing_zeros(flags))  # type: ignore[call-arg]  # int() stays unsigned
-    return place >> 3 if flags else 8  # type: ignore[return-value]
+    return place >> 3 if flags else 8
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -130,6 +130,7 @@ def train_task(
     part: Part,
     packed: list[str],
     validation: dict[str, list[str]],
+    bytes_per_token: dict[str, float],
     config: Train,
     tokenizer: str,
     folder: str,
@@ -139,7 +140,12 @@ def train_task(
     from train.loop import train  # loads torch, which no other task needs
 
     figures = train(
-        config, packed, folder, eval_paths=validation or None, tokenizer_digest=tokenizer
+        config,
+        packed,
+        folder,
+        eval_paths=validation or None,
+        tokenizer_digest=tokenizer,
+        bytes_per_token=bytes_per_token,
     )
     figures["checkpoint"] = figures["checkpoint"] and Path(figures["checkpoint"]).name
     return {"figures": figures}
@@ -156,6 +162,12 @@ def train_model(state: State, packed: Packed, tokenizer: str) -> dict[str, Any]:
     config = dataclasses.asdict(state.run.train)
     args: dict[str, Any] = {"packed": packed.training, "validation": packed.validation}
     args |= {"config": state.run.train, "tokenizer": tokenizer}
+    tokenized = state.counts["tokenize"]
+    args["bytes_per_token"] = {
+        source: counts["bytes_in"] / counts["tokens"]
+        for source, counts in tokenized.items()
+        if counts["tokens"]
+    }
     task = make_task("train", train_task, args, inputs, config, code_version(*TRAIN_CODE))
     args["folder"] = join(state.out, "train", task.key[:10])
     # In this process: its progress is to be seen, and torch may have all cores.

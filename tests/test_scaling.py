@@ -83,7 +83,7 @@ def test_fit_recovers_chinchilla_within_its_intervals():
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
-    """Eight sets of trials, 90 % intervals of 5 constants. Below 70 % of them would be a mistake."""
+    """Eight sets of trials, 90 % intervals of 5 constants: below 70 % would be a mistake."""
     inside = 0
     for seed in range(8):
         fit = fit_law(*trials(CHINCHILLA, 100, 0.01, seed), resamples=100, seed=seed)

@@ -208,7 +208,7 @@ def encode_batch(
     ascii_symbol, ascii_joined = vocabulary.ascii_symbol, vocabulary.ascii_joined
     starts_fixed, n_pieces = vocabulary.starts_fixed, vocabulary.n_pieces
     scratch = _new_scratch(MAX_CHUNK)
-    n = 0
+    n = np.int64(0)
     for d in range(n_docs):
         at, end = np.int64(offsets[d]), np.int64(offsets[d + 1])
         empty = at == end
@@ -244,7 +244,7 @@ def encode_batch(
                     n_ids = np.int64(memory.slots[slot, 3] & np.uint64(255))
                     for k in range(n_ids):
                         ids[n + k] = memory.ids[place + k]
-                    n += n_ids
+                    n = n + n_ids
                 else:
                     after = _merge(data, chunk, at, vocabulary, scratch, ids, n)
                     _remember(data, chunk, at, slot, memory, ids, n, after)

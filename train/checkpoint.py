@@ -259,7 +259,7 @@ def _snapshot(
     optimizers' scalars."""
     arrays, scalars, turn = {}, {}, 0
     for name, weight in model.named_parameters():
-        values = {"model": weight}
+        values: dict[str, torch.Tensor] = {"model": weight}
         for optimizer in optimizers:
             values |= optimizer.state.get(weight, {})
         for key, value in values.items():

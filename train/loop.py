@@ -209,7 +209,7 @@ def _steps(run: Run) -> dict | None:
                 flops=metrics.flops(run.model.config, micro),
                 waited_s=waited,
             )
-            line = {"step": run.step + 1, "loss": found.loss, "learning_rate": rate}
+            line: dict = {"step": run.step + 1, "loss": found.loss, "learning_rate": rate}
             line |= {"grad_norm": found.norm}
             scores = spikes.spike_scores(run.log, line, config)
             overflow = config.precision == "fp16" and math.isfinite(found.loss)
@@ -255,7 +255,7 @@ def _after_step(run: Run, line: dict) -> None:
 
 
 def _save(run: Run) -> None:
-    extra = {"loss_scale": dataclasses.asdict(run.scale), "excluded": run.excluded}
+    extra: dict = {"loss_scale": dataclasses.asdict(run.scale), "excluded": run.excluded}
     extra["spikes"] = run.n_spikes
     run.writer.save(run.step, run.model, run.optimizers, run.identity, extra)
 

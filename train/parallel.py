@@ -62,7 +62,8 @@ def wrap(model: Transformer, config: Train, ranks: Ranks) -> nn.Module:
     mesh = dist.init_device_mesh(ranks.device.type, (ranks.world,))
     for block in model.blocks:
         fully_shard(block, mesh=mesh, reshard_after_forward=config.zero_stage == 3)
-    return fully_shard(model, mesh=mesh, reshard_after_forward=config.zero_stage == 3)
+    fully_shard(model, mesh=mesh, reshard_after_forward=config.zero_stage == 3)  # in place
+    return model
 
 
 def reduces(model: nn.Module, config: Train, last: bool) -> contextlib.AbstractContextManager:

@@ -209,7 +209,7 @@ def _reference(html, i, m, s):
     if j < n and html[j] == 35:
         return _numeric(html, i, m, s)
     h = _U(FNV_OFFSET)
-    found, goes_on = -1, i + 1
+    found, goes_on = np.int64(-1), i + 1
     while j < n and j < i + 34:
         c = html[j]
         if not (48 <= c <= 57 or is_letter(c) or c == 59):
