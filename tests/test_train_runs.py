@@ -79,7 +79,16 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_whole(packed, tmp_pa
     assert list((tmp_path / "x" / "checkpoints").iterdir()) == []
 
 
-@pytest.mark.parametrize("how", [("ddp", "3"), ("fsdp", "1"), ("fsdp", "2"), ("fsdp", "3")])
+SLOW = pytest.mark.slow
+WAYS = [
+    ("ddp", "3"),
+    ("fsdp", "3"),
+    pytest.param(("fsdp", "1"), marks=SLOW),
+    pytest.param(("fsdp", "2"), marks=SLOW),
+]
+
+
+@pytest.mark.parametrize("how", WAYS)
 def test_two_ranks_have_the_curve_of_one(packed, tmp_path, how):
     options = ("--steps", "8", "--batch-rows", "4", "--micro-rows", "1")
     options += ("--parallel", how[0], "--zero-stage", how[1])
