@@ -1,7 +1,7 @@
 """Perplexity and quality: ours, and the same models in the plain Python loops of CCNet and DCLM, on
 the same texts in one run; and our estimator beside lmplz.
 
-    python -m benchmarks.perplexity [--data DIR] [--peers PYTHON] [--lmplz PROGRAM] [--repeats 3]
+    python -m benchmarks.perplexity [--data DIR] [--lmplz PROGRAM] [--repeats 3]
 
 Models are fitted here, from the books (perplexity; a SentencePiece vocabulary of 8,000 for CCNet's
 way) and the books against the web pages (quality). The real web pages are scored, their first
@@ -73,7 +73,7 @@ def loop(way: str, folder: Path) -> Callable[[list[str]], Scores]:
 
         def classify(text: str) -> float | None:
             line = " ".join(text[:PREFIX].strip().splitlines())
-            labels, scores = classifier.predict(line, k=-1)
+            [labels], [scores] = classifier.predict([line], k=-1)  # a str fails under NumPy 2
             return dict(zip(labels, scores.tolist(), strict=True)).get("__label__hq")
 
         return lambda texts: [classify(text) for text in texts]
@@ -186,13 +186,11 @@ def estimate(folder: Path, lmplz: str) -> None:
     print(json.dumps({"cpu_s": seconds, "mib": peak, "words": figures["words"], "ngrams": n}))
 
 
-def measure(way: str, peers: str, folder: Path, megabytes: float) -> dict:
+def measure(way: str, folder: Path, megabytes: float) -> dict:
     """Rates of both sides and whether they agree."""
     found = {
-        "ours": child(sys.executable, "--side", "ours", "--way", way, "--given", str(folder)),
-        "loop": child(peers, "--side", "loop", "--way", way, "--given", str(folder))
-        if Path(peers).exists()
-        else None,
+        name: child(sys.executable, "--side", name, "--way", way, "--given", str(folder))
+        for name in ("ours", "loop")
     }
     assert found["ours"] is not None, way
     n = len(found["ours"]["scores"])
@@ -229,7 +227,6 @@ def main() -> None:
     )
     default = os.environ.get("CORPUSMILL_DATA", str(REPO.parent / "shared" / "data"))
     parser.add_argument("--data", default=default, help="directory with books/ and web/")
-    parser.add_argument("--peers", default=".venv-peers/bin/python", help="python of the peers")
     parser.add_argument("--lmplz", default=shutil.which("lmplz") or "", help="default: on the path")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--side", choices=["ours", "loop"], help=argparse.SUPPRESS)
@@ -263,7 +260,7 @@ def main() -> None:
         given = {"pages": pages, "books": books, "repeats": args.repeats}
         (folder / "given.json").write_text(json.dumps(given))
         print(f"{len(pages)} pages, {megabytes:.2f} MB; models of {len(books)} books")
-        figures = {way: measure(way, args.peers, folder, megabytes) for way in WAYS}
+        figures = {way: measure(way, folder, megabytes) for way in WAYS}
         for kind, program in (("ours", ""), ("lmplz", args.lmplz)):
             if kind == "lmplz" and not program:
                 print("lmplz: skipped; it is not on the path, give --lmplz")
