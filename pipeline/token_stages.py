@@ -1,10 +1,5 @@
-"""From the kept documents to a trained model: tokenizer, tokens, mixture, packed rows, training.
-
-The mixture is a shuffle of all sources by one key: tokens parts say how many tokens lie in which
-hash bucket (`mixture`), the sum says how far into each source the budget reaches, each part then
-sends its chosen documents to the packed part that its key falls in (`choose`), and packed parts are
-filled in the order of the key (`pack`).
-"""
+"""From the kept documents to a trained model: tokenizer, tokens, packed rows (mixture_stages.py),
+training."""
 
 import dataclasses
 from pathlib import Path

@@ -103,9 +103,10 @@ def read_vocabulary(model: bytes) -> Vocabulary:
     joined = sorted({(symbols[a], symbols[b]) for piece in mergeable for a, b in pairwise(piece)})
     ascii_symbol = np.array([symbols.get(chr(c), -1) for c in range(128)], np.int32)
     ascii_joined = np.zeros((128, 128), np.uint8)
-    pairs = set(joined)
-    for a, b in np.ndindex(128, 128):
-        ascii_joined[a, b] = (ascii_symbol[a], ascii_symbol[b]) in pairs
+    for piece in mergeable:
+        for a, b in pairwise(piece):
+            if a < "\x80" and b < "\x80":
+                ascii_joined[ord(a), ord(b)] = 1
     characters = [(ord(c), s) for c, s in symbols.items() if len(c) == 1]
     fixed = sorted(
         (p.encode() for p, i in mergeable.items() if kinds[i] == USER_DEFINED),
@@ -164,16 +165,29 @@ def _columns(rows: Sequence[tuple[int, ...]], n: int) -> list[list[int]]:
 def _keys(left: list[int], right: list[int] | int) -> np.ndarray:
     pairs = np.empty(len(left), np.uint64)
     pairs[:] = np.array(left, np.uint64) << np.uint64(32) | np.array(right, np.uint64)
-    return np.array([_pair_key(pair) for pair in pairs], np.uint64)
+    return _pair_keys(pairs)
 
 
 def _table(keys: np.ndarray, values: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    return _filled(keys, np.array(values, np.int32))
+
+
+@njit(cache=True, nogil=True)
+def _filled(keys, values):
     table = np.zeros(table_size(len(keys)), np.uint64)
     table_values = np.zeros(len(table), np.int32)
-    for key, value in zip(keys, values, strict=True):
-        at = slot_of(table, key)
-        table[at], table_values[at] = key, value
+    for i in range(len(keys)):
+        at = slot_of(table, keys[i])
+        table[at], table_values[at] = keys[i], values[i]
     return table, table_values
+
+
+@njit(cache=True, nogil=True)
+def _pair_keys(pairs):
+    keys = np.empty(len(pairs), np.uint64)
+    for i in range(len(pairs)):
+        keys[i] = _pair_key(pairs[i])
+    return keys
 
 
 @njit(cache=True, nogil=True)
