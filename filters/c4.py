@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from filters.c4_lines import COUNTS, JAVASCRIPT, LOREM, POLICY, clean_lines, count_line_sentences
 from filters.kernels import character_tables
 from filters.keywords import Automaton, automaton
-from filters.rules import Bound, at_least, at_most, mark, with_signals
+from filters.rules import Bound, at_least, at_most, edited_texts, mark, with_signals
 from filters.spans import Spans, spans_of
 
 POLICY_PHRASES = (
@@ -103,9 +103,7 @@ def measure(texts: pa.ChunkedArray, config: C4) -> tuple[dict[str, pa.Array], pa
         config.removes_javascript_lines,
     )
     absent = texts.is_null().to_numpy(zero_copy_only=False)
-    valid = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
-    buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(data)]
-    left = pa.Array.from_buffers(pa.string(), len(absent), buffers)
+    left = edited_texts(data, offsets, absent)
     columns = {name: pa.array(counts[:, i], mask=absent) for i, name in enumerate(COUNTS)}
     n_sentences = count_line_sentences(*_sentence_arguments(spans_of(left)))
     return columns | {"n_sentences": pa.array(n_sentences, mask=absent)}, left

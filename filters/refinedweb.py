@@ -19,7 +19,7 @@ from filters.c4 import line_arguments
 from filters.characters import character_traits
 from filters.kernels import character_tables, text_buffers
 from filters.refinedweb_lines import ANYWHERE, COUNTS, END, START, correct_lines
-from filters.rules import Bound, at_most, mark, quotient, with_signals
+from filters.rules import Bound, at_most, edited_texts, mark, quotient, with_signals
 from filters.spans import spans_of, split
 from filters.tokens import KIND, SYMBOL
 
@@ -90,9 +90,7 @@ def measure(texts: pa.ChunkedArray, config: RefinedWeb) -> tuple[dict[str, pa.Ar
         config.phrase_line_words,
     )
     absent = texts.is_null().to_numpy(zero_copy_only=False)
-    valid = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
-    buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(data)]
-    left = pa.Array.from_buffers(pa.string(), len(absent), buffers)
+    left = edited_texts(data, offsets, absent)
     columns = {name: pa.array(counts[:, i], mask=absent) for i, name in enumerate(COUNTS)}
     removed = quotient(counts[:, 1], np.maximum(counts[:, 0], 1), absent)
     return columns | {"removed_word_fraction": removed}, left

@@ -51,6 +51,13 @@ def with_signals(
     return docs
 
 
+def edited_texts(data: np.ndarray, offsets: np.ndarray, absent: np.ndarray) -> pa.Array:
+    """The string array of what a kernel left of texts, null where `absent`."""
+    valid = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
+    buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.string(), len(absent), buffers)
+
+
 def quotient(numerator: np.ndarray, denominator: np.ndarray, absent: np.ndarray) -> pa.Array:
     """float64, null where a row is absent or there is nothing to divide by."""
     empty = absent | (denominator == 0)
