@@ -14,31 +14,7 @@ from pipeline.config import ConfigError, parse
 from pipeline.executor import connect
 from pipeline.stages import look_for_files, run_pipeline
 from pipeline.storage import expand_names
-
-TOPICS = [
-    "river",
-    "mountain",
-    "castle",
-    "letter",
-    "garden",
-    "winter",
-    "journey",
-    "brother",
-    "window",
-    "harbour",
-]
-GOODS = [
-    "shoes",
-    "laptops",
-    "watches",
-    "tickets",
-    "vitamins",
-    "hotels",
-    "phones",
-    "loans",
-    "jackets",
-    "toys",
-]
+from tests.test_quality import GOODS, TOPICS
 
 
 def prose(rng: random.Random) -> str:
