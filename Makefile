@@ -21,7 +21,7 @@ demo: $(READY)
 	$(BIN)/corpusmill demo --out demo-out
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -82,12 +82,15 @@ class Writer:
         self._thread.start()
         return str(place)
 
-    def wait(self) -> None:
-        """Until the last one is on disk. Raises ValueError if it could not be written; the one
-        before is as it was."""
+    def close(self) -> None:
+        """Until the last one is on disk, or could not be written."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+    def wait(self) -> None:
+        """`close`; raises ValueError if it could not be written; the one before is as it was."""
+        self.close()
         self.check()
 
     def check(self) -> None:

@@ -79,11 +79,13 @@ def train(
     checkpoint. Raises ValueError for mistakes in the call, a loss that is not finite, and a
     checkpoint that cannot be written.
     """
-    ranks = parallel.start(config)
-    try:
+    with contextlib.ExitStack() as at_the_end:
+        ranks = parallel.start(config)
+        at_the_end.callback(parallel.stop, ranks)
         metrics.check_bytes(bytes_per_token or {})
         rows = PackedRows(packed_paths)
         run = _make_run(config, packed_paths, out_dir, tokenizer_digest, rows, ranks, say)
+        at_the_end.callback(run.writer.close)
         run.bytes_per_token, run.eval_paths = bytes_per_token or {}, eval_paths or {}
         _discard_abandoned(run)
         newest = _resume(run, checkpoint.latest(str(run.writer.directory)))
@@ -114,8 +116,6 @@ def train(
             "spikes": len(spikes.recorded(out_dir)),
             "checkpoint": checkpoint.latest(str(run.writer.directory)),
         }
-    finally:
-        parallel.stop(ranks)
 
 
 def _make_run(
