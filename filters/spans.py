@@ -219,12 +219,14 @@ def _split(
             if here == OTHER and not (
                 glued and kinds[n - 1] & KIND == ALPHA and is_contraction(data, at, end, classes)
             ):
-                dotted = at - first >= 3 and data[at - 2] == 0x2E  # p.m. and the like
+                before = at
                 at, hashes[n], chars[n], found = symbol_at(data, at, end, traits)
                 if found == POINT and glued:
                     if kinds[n - 1] & KIND == SYMBOL:
                         found = MARKED
-                    elif is_abbreviated(hashes, chars, kinds, n, dotted, upper, abbreviations):
+                    elif is_abbreviated(
+                        data, before, hashes, chars, kinds, n, upper, abbreviations
+                    ):
                         hashes[n - 1] = mix(hashes[n - 1])  # Mr. is one token
                         chars[n - 1] += 1
                         n_chars += 1

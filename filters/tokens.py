@@ -216,17 +216,26 @@ def last_code(data: np.ndarray, end: int) -> int:
 
 @njit(cache=True, nogil=True)
 def is_abbreviated(
+    data: np.ndarray,
+    at: int,
     hashes: np.ndarray,
     chars: np.ndarray,
     kinds: np.ndarray,
     n: int,
-    dotted: bool,
     upper: bool,
     abbreviations: np.ndarray,
 ) -> bool:
-    """Whether the word before token n is an initial (J., p.m.) or an abbreviation."""
+    """Whether the word before token n, which ends at data[at], is an initial (J., p.m.) or an
+    abbreviation."""
     if kinds[n - 1] & KIND != ALPHA:
         return False
-    if dotted or (chars[n - 1] == 1 and upper):
-        return True
+    if chars[n - 1] == 1:
+        if upper:
+            return True
+    else:
+        at -= 1
+        while (data[at] & 0xC0) == 0x80:
+            at -= 1
+        if data[at - 1] == 0x2E:  # p.m. and the like
+            return True
     return abbreviations[slot_of(abbreviations, hashes[n - 1])] == hashes[n - 1]

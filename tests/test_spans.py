@@ -21,7 +21,7 @@ PIECES = [
     "•", "*", ",", "\n", "\n\n", "\r\n", "\t", "\x85", "\u2028", "\x0b", "\0", "日本", "กขคงจฉ",
     "n't", "'s", "’LL",
     "://", "www.", "x@y", "Mr.", "p.m.", "B.",
-    "!", "?", "。",
+    "!", "?", "。", ".", ".é",
     "ก็", "é", "e\u0301", "\u0301", "😀", "_", "a", "b", *" " * 8,
 ]  # fmt: skip
 LINES = ["a", "b", "c", "a\n", "b\n", ".", "...\n", ".....\n", "-"]
@@ -153,6 +153,7 @@ def split_texts(values: list[str]) -> Spans:
         ("1,000.5, x", [("1,000.5", NUMBER), (",", SYMBOL), ("x", ALPHA)]),
         ("x.y end.Next", [("x.y", ALPHA), ("end", ALPHA), (".", SYMBOL), ("Next", ALPHA)]),
         ("U.S. Mr. a.", [("U.S.", ALPHA), ("Mr.", ALPHA), ("a", ALPHA), (".", SYMBOL)]),
+        ("..a. b.é.", [("..", SYMBOL), ("a", ALPHA), (".", SYMBOL), ("b.é.", ALPHA)]),
         ("(http://a.b/c?d), e", [("(", SYMBOL), ("http://a.b/c?d", ALPHA), (")", SYMBOL),
                                  (",", SYMBOL), ("e", ALPHA)]),
         ("10:30 a:b", [("10:30", NUMBER), ("a", ALPHA), (":", SYMBOL), ("b", ALPHA)]),
