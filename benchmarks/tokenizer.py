@@ -96,9 +96,10 @@ def main() -> None:
     import sentencepiece
 
     from filters.kernels import text_buffers
-    from tokenizer.bpe import encode_batch, new_memory, read_vocabulary
+    from tokenizer.bpe import encode_batch, new_memory
     from tokenizer.encode import encode
     from tokenizer.train import Tokenizer, train_tokenizer
+    from tokenizer.vocabulary import read_vocabulary
 
     texts = texts_of(Path(args.data))
     megabytes = sum(len(text.encode()) for text in texts) / 1e6

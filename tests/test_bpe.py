@@ -17,6 +17,7 @@ from filters.kernels import text_buffers
 from tokenizer import bpe
 from tokenizer.encode import encode, load
 from tokenizer.train import Tokenizer, train_tokenizer
+from tokenizer.vocabulary import read_vocabulary
 
 WORDS = (
     *("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs;", "naïve", "café", "größe"),
@@ -55,7 +56,7 @@ def trained(tmp_path_factory) -> str:
 
 
 def ids(model: str, text: str, memory: bpe.Memory) -> list[int]:
-    vocabulary = bpe.read_vocabulary(Path(model).read_bytes())
+    vocabulary = read_vocabulary(Path(model).read_bytes())
     return bpe.encode_batch(*text_buffers(pa.array([text])), vocabulary, memory)[0].tolist()
 
 
@@ -136,7 +137,7 @@ def test_a_model_trained_without_splitting_at_spaces(tmp_path):
 def test_models_of_other_options_are_refused(tmp_path, options, problem):
     model = Path(train(tmp_path, **options)).read_bytes()
     with pytest.raises(ValueError, match=f"{problem}; use impl = 'sentencepiece'"):
-        bpe.read_vocabulary(model)
+        read_vocabulary(model)
 
 
 def read(path: Path) -> bytes:

@@ -23,7 +23,8 @@ import sentencepiece
 
 from filters.kernels import text_buffers
 from pipeline.schema import tokens_schema
-from tokenizer.bpe import SPACE_MARK, Memory, Vocabulary, encode_batch, new_memory, read_vocabulary
+from tokenizer.bpe import Memory, encode_batch, new_memory
+from tokenizer.vocabulary import SPACE_MARK, Vocabulary, read_vocabulary
 
 CHUNK_CHARS = 1 << 20
 # Each would be altered by some option that tokenizers in use have: normalisation, stripped or

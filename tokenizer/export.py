@@ -11,12 +11,12 @@ import json
 
 import sentencepiece
 
-from tokenizer.bpe import NORMAL, UNKNOWN, USER_DEFINED, read_pieces
+from tokenizer.vocabulary import NORMAL, UNKNOWN, USER_DEFINED, read_pieces
 
 
 def tokenizer_json(model: bytes) -> dict:
     """The content of tokenizer.json for a serialised model. Raises ValueError for models whose ids
-    would not be the same (see tokenizer.bpe.read_pieces)."""
+    would not be the same (see tokenizer.vocabulary.read_pieces)."""
     pieces = read_pieces(model)
     mergeable = {p.text: i for i, p in enumerate(pieces) if p.kind in (NORMAL, USER_DEFINED)}
     merges = [
