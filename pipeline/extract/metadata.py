@@ -14,6 +14,8 @@ from email.utils import parsedate
 import numba as nb
 import numpy as np
 
+from pipeline.extract.html_syntax import after_comment
+
 _TAG_BYTES = 4096
 _MOST_TAGS = 200  # of one kind
 _SCRIPT_BYTES = 1 << 16  # of JSON-LD, searched for a date
@@ -209,11 +211,7 @@ def _find_tags(data: np.ndarray, opens: np.ndarray) -> np.ndarray:
             break
         if data[at] == 33:  # <!
             if data[at + 1] == 45 and data[at + 2] == 45:
-                end = at + 3
-                while end < n and not (
-                    data[end] == 62 and data[end - 1] == 45 and data[end - 2] == 45
-                ):
-                    end += 1
+                end = after_comment(data, at - 1)
                 while i < len(opens) and opens[i] < end:
                     i += 1
             continue
