@@ -123,6 +123,14 @@ class Run:
 
 def load(path: str | Path, changes: list[str] | None = None) -> Run:
     """Reads a TOML file; `changes` are `dotted.key=value` overrides. Raises ConfigError."""
+    table = read_table(path)
+    for change in changes or []:
+        override(table, change)
+    return parse(table)
+
+
+def read_table(path: str | Path) -> dict[str, Any]:
+    """A TOML file as it stands. Raises ConfigError."""
     try:
         text = Path(path).read_text()
     except OSError as error:
@@ -130,12 +138,9 @@ def load(path: str | Path, changes: list[str] | None = None) -> Run:
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: not UTF-8 text; a configuration is a TOML file"]) from None
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: not valid TOML: {error}"]) from None
-    for change in changes or []:
-        override(table, change)
-    return parse(table)
 
 
 def parse(table: dict[str, Any]) -> Run:
@@ -406,19 +411,28 @@ def override(table: dict[str, Any], change: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word is a string
+    set_key(table, key, value, f"--set {change}")
+
+
+def set_key(table: dict[str, Any], key: str, value: Any, what: str) -> None:
+    """Sets a dotted key of a TOML table: `sources.web.steps[1].min_words`, or the step by its name,
+    `steps[gopher_quality]`. Raises ConfigError, with `what` as the place."""
     *parents, last = key.split(".")
     for parent in parents:
-        index = None
-        if parent.endswith("]") and "[" in parent:
-            parent, _, number = parent[:-1].partition("[")
-            index = int(number) if number.isdigit() else None
+        parent, bracket, entry = parent.removesuffix("]").partition("[")
         inner = table.setdefault(parent, {})
-        if isinstance(inner, list) and index is not None:
-            if index >= len(inner):
-                raise ConfigError([f"--set {change}: {parent} has {len(inner)} entries, from 0"])
-            inner = inner[index]
+        if bracket and isinstance(inner, list):
+            uses = [step.get("use") for step in inner if isinstance(step, dict)]
+            if entry.isdigit() and int(entry) >= len(inner):
+                raise ConfigError([f"{what}: {parent} has {len(inner)} entries, from 0"])
+            if not entry.isdigit() and uses.count(entry) != 1:
+                hint = _hint(entry, [use for use in uses if isinstance(use, str)])
+                raise ConfigError(
+                    [f"{what}: {parent} uses {entry!r} {uses.count(entry)} times.{hint}"]
+                )
+            inner = inner[int(entry) if entry.isdigit() else uses.index(entry)]
         if not isinstance(inner, dict):
-            raise ConfigError([f"--set {change}: {parent} is not a table"])
+            raise ConfigError([f"{what}: {parent} is not a table"])
         table = inner
     table[last] = value
 
