@@ -372,7 +372,8 @@ def _plan(
 def _sum(state: State, records: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     histograms: dict[str, np.ndarray] = {}
     for record in records:
-        for table in read_tables(state.out, path_of(record, "histogram") or ""):
+        path = path_of(record, "histogram")  # none where all documents of a part are held out
+        for table in read_tables(state.out, path) if path else ():
             groups = table["group"].to_numpy(zero_copy_only=False)
             for group in np.unique(groups.astype(str)):
                 rows = table.filter(pa.array(groups == group))

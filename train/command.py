@@ -21,7 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
     packed, out, evals = given.pop("packed"), given.pop("out"), given.pop("eval")
     bytes_file, config_file = given.pop("bytes_per_token"), given.pop("config")
     try:
-        settings = _train_table(config_file) | given
+        table, run_dir = _config(config_file)
+        settings = table.pop("train", {}) | given
+        packed = packed or _below(run_dir, f"packed/{table.get('name', '')}", "--packed")
+        out = out or _below(run_dir, "loop", "--out")
         result = train(
             Train(**settings),
             packed_files(packed),
@@ -41,10 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train.loop", description=main.__doc__, argument_default=argparse.SUPPRESS
     )
-    parser.add_argument(
-        "--packed", required=True, help="directory with .arrow files of packed rows"
-    )
-    parser.add_argument("--out", required=True, help="directory for metrics, checkpoints, loss.svg")
+    text = "with .arrow files of packed rows (default: of `corpusmill pack CONFIG`)"
+    parser.add_argument("--packed", default=None, metavar="DIR", help=text)
+    text = "for metrics, checkpoints, loss.svg (default: out/CONFIG/loop)"
+    parser.add_argument("--out", default=None, metavar="DIR", help=text)
     parser.add_argument("--config", default=None, help="a TOML file; its [train] table is read")
     parser.add_argument(
         "--eval", action="append", default=[], type=_named, metavar="NAME=DIR", help="held-out rows"
@@ -69,17 +72,24 @@ def _named(text: str) -> tuple[str, str]:
     return name, place
 
 
-def _train_table(path: str | None) -> dict:
-    """Raises ValueError for keys that Train does not have."""
+def _config(path: str | None) -> tuple[dict, Path | None]:
+    """A configuration of `corpusmill`, and where `corpusmill pack` puts its output. Raises
+    ValueError for keys that Train does not have."""
     if path is None:
-        return {}
+        return {}, None
     try:
-        table = tomllib.loads(Path(path).read_text()).get("train", {})
+        table = tomllib.loads(Path(path).read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from None
     known = {field.name for field in dataclasses.fields(Train)}
-    for key in table.keys() - known:
+    for key in table.get("train", {}).keys() - known:
         raise ValueError(
             f"{path}: [train] has no key {key!r}; there are {', '.join(sorted(known))}"
         )
-    return table
+    return table, Path("out") / Path(path).stem
+
+
+def _below(run_dir: Path | None, name: str, flag: str) -> str:
+    if run_dir is None:
+        raise ValueError(f"{flag}: not given; give a directory, or --config with a run's file")
+    return str(run_dir / name)
