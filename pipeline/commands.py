@@ -160,6 +160,8 @@ def _single(
         if (Path(path) / "manifest.json").exists():
             for folder in sorted((Path(path) / "documents").iterdir()):
                 sources.setdefault(folder.name, {"paths": []})["paths"].append(str(folder))
+        elif (Path(path) / "_parts").exists():
+            raise ValueError(f"{path}: an unfinished run; finish it, or name its documents/SOURCE")
         else:
             sources.setdefault(source, {"paths": []})["paths"].append(path)
     for table in sources.values():

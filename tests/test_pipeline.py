@@ -323,6 +323,9 @@ def test_single_stage_commands_take_each_others_output(shards, tmp_path, capsys)
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["ok"] is True
     assert {Path(p).parent.name for p in list_files(f"{out['clean']}/documents")} == {"web"}
     assert len(rows_of(tmp_path / "clean", "documents")) > 5
+    (tmp_path / "clean" / "manifest.json").unlink()
+    assert main(["scrub", out["clean"], "--out", str(tmp_path / "none"), *off]) != 0
+    assert "an unfinished run; finish it" in capsys.readouterr().err
 
 
 def test_exit_codes_and_messages(shards, tmp_path, capsys):
