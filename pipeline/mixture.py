@@ -302,14 +302,14 @@ def _key(base: np.ndarray, epoch: int, epochs: float) -> np.ndarray:
     """How far into the run a document comes, as a share of 2^60: the bucket keeps its place in
     every epoch, the order within it is mixed anew. A budget twice as large halves every key, so a
     smaller one is a prefix."""
-    inner = _splitmix(base + np.uint64(epoch)) >> np.uint64(BUCKET_BITS)
+    inner = splitmix(base + np.uint64(epoch)) >> np.uint64(BUCKET_BITS)
     bucket = base >> np.uint64(INNER_BITS)
     place = (bucket << np.uint64(INNER_BITS) | inner).astype(np.float64) / 2.0**64
     share = np.minimum((epoch + place) / epochs, 8.0)  # over 1 only in the last bucket's surplus
     return (share * 2.0**KEY_BITS).astype(np.uint64)
 
 
-def _splitmix(x: np.ndarray) -> np.ndarray:
+def splitmix(x: np.ndarray) -> np.ndarray:
     """SplitMix64's finaliser (Steele et al. 2014, figure 17), on uint64."""
     with np.errstate(over="ignore"):
         x = x + np.uint64(0x9E3779B97F4A7C15)

@@ -88,6 +88,24 @@ def digest(model_path: str) -> str:
     return hashlib.sha256(Path(model_path).read_bytes()).hexdigest()[:32]
 
 
+def token_bytes(model_path: str) -> np.ndarray:
+    """int64 [vocabulary]: bytes of UTF-8 that each token stands for: 0 for EOS and other control
+    pieces, -1 for <unk>, which stands for anything. Their sum over a document's ids is its length
+    where the model gives texts back; where it normalises, that of the normalised text."""
+    model = load(model_path)
+    sizes = np.empty(model.get_piece_size(), np.int64)
+    for i in range(len(sizes)):
+        if model.is_unknown(i):
+            sizes[i] = -1
+        elif model.is_control(i):
+            sizes[i] = 0
+        elif model.is_byte(i):
+            sizes[i] = 1
+        else:
+            sizes[i] = len(model.id_to_piece(i).replace(SPACE_MARK, " ").encode())
+    return sizes
+
+
 def encode(
     texts: pa.Array | pa.ChunkedArray,
     model_path: str,

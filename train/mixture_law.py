@@ -85,8 +85,20 @@ def fit_mixture_law(weights: np.ndarray, losses: np.ndarray, kind: Kind) -> Mixt
 def cross_validate(
     weights: np.ndarray, losses: np.ndarray, kind: Kind, folds: int | None = None
 ) -> Quality:
-    """Each trial predicted by a law fitted without its fold; every trial a fold by itself up to 30
-    of them, else 10 (trial i in fold i % folds). Trials of equal weights (seeds) share a fold."""
+    """Each trial predicted by a law fitted without its fold, see `held_out`."""
+    predicted, measured = held_out(weights, losses, kind, folds)
+    rmse = float(np.sqrt(np.mean((predicted - measured) ** 2)))
+    variance = float(measured.var())
+    r2 = 1 - rmse**2 / variance if variance else 0.0
+    return Quality(rmse, r2, _spearman(predicted, measured))
+
+
+def held_out(
+    weights: np.ndarray, losses: np.ndarray, kind: Kind, folds: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(predicted, measured) mean losses of the trials that did not diverge, in their order. Every
+    trial is a fold by itself up to 30 of them, else there are 10 (trial i in fold i % folds).
+    Trials of equal weights (seeds) share a fold."""
     w, y = _trials(weights, losses)
     _, group = np.unique(w.round(9), axis=0, return_inverse=True)
     n_groups = int(group.max()) + 1
@@ -96,11 +108,7 @@ def cross_validate(
         out = group.reshape(-1) % folds == fold
         if out.any():
             predicted[out] = fit_mixture_law(w[~out], y[~out], kind).predict(w[out])
-    measured = y.mean(axis=1)
-    rmse = float(np.sqrt(np.mean((predicted - measured) ** 2)))
-    variance = float(measured.var())
-    r2 = 1 - rmse**2 / variance if variance else 0.0
-    return Quality(rmse, r2, _spearman(predicted, measured))
+    return predicted, y.mean(axis=1)
 
 
 def propose(
