@@ -34,7 +34,7 @@ def packed(folder: Path, n_rows: int, length: int) -> str:
     ends = np.cumsum(lengths)
     lengths = lengths[ends <= len(tokens)]
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    documents = ((str(i), tokens[starts[i] : starts[i + 1]]) for i in range(len(lengths)))
+    documents = ((str(i), "all", tokens[starts[i] : starts[i + 1]]) for i in range(len(lengths)))
     path = str(folder / "part.arrow")
     write_packed(path, documents, length, vocab_size=32_000, tokenizer_digest="none")
     return path

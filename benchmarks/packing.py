@@ -45,7 +45,7 @@ def measure(kind: str, row: int, n_tokens: int, repeats: int) -> dict:
     lengths = lengths_of(kind, n_tokens)
     tokens = np.random.default_rng(1).integers(0, 32_000, int(lengths.sum()), dtype=np.uint16)
     ends = np.concatenate([[0], np.cumsum(lengths)])
-    documents = [(str(i), tokens[ends[i] : ends[i + 1]]) for i in range(len(lengths))]
+    documents = [(str(i), "all", tokens[ends[i] : ends[i + 1]]) for i in range(len(lengths))]
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(repeats):

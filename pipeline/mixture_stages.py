@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.controls import Control, degrade
 from pipeline.executor import StageError, make_task
 from pipeline.mixture import (
     BUCKETS,
@@ -54,6 +55,7 @@ PACK_CODE = (
 )
 PACKED_PART_TOKENS = 1 << 26  # one packed file; what a pack task holds
 HISTOGRAM = pa.schema([("group", pa.string()), ("bucket", pa.uint16()), ("tokens", pa.int64())])
+CONTROL_SEED = 0
 CLUSTER = "dedup.cluster"  # of near-duplicates; null for a document that is like no other
 
 
@@ -74,6 +76,7 @@ class Tokens(NamedTuple):
     tokens: str
     documents: str
     content: list[str]
+    aside: str | None = None  # a table of ids that the mixture leaves out (pipeline/held_out.py)
 
 
 # --- what workers do -----------------------------------------------------------------------------
@@ -102,10 +105,18 @@ def _schema_names(root: str, path: str) -> list[str]:
     return ["id"]
 
 
-def _held_out(documents: pa.Table, seed: int, limit: int) -> np.ndarray:
+def held_out(documents: pa.Table, seed: int, limit: int) -> np.ndarray:
+    """bool: which documents of a source lie below its limit (validation_limit)."""
     if not limit:
         return np.zeros(documents.num_rows, bool)
     return validation_buckets(_cluster_or_id(documents), seed) < limit
+
+
+def _left_in(root: str, part: Tokens, documents: pa.Table, seed: int, limit: int) -> np.ndarray:
+    kept = ~held_out(documents, seed, limit)
+    for table in read_tables(root, part.aside, ["id"]) if part.aside else ():
+        kept &= ~pc.is_in(documents["id"], table["id"]).to_numpy()
+    return kept
 
 
 def _cluster_or_id(documents: pa.Table) -> pa.ChunkedArray:
@@ -130,7 +141,7 @@ def count_buckets(part: Part, tokens: Tokens, config: Mixture, limit: int) -> di
     histograms: dict[str, np.ndarray] = {}
     totals: dict[str, Counter[str]] = {}
     for table, documents, lengths in _batches(part.root, tokens, [CLUSTER, *columns_of(split)]):
-        kept = ~_held_out(documents, config.seed, limit)
+        kept = _left_in(part.root, tokens, documents, config.seed, limit)
         groups = groups_of(tokens.source, documents, split).to_numpy(zero_copy_only=False)
         for group in np.unique(groups[kept].astype(str)):
             rows = np.flatnonzero(kept & (groups == group))
@@ -168,7 +179,7 @@ def choose_part(
     writer = part.exchange("chosen", _chosen_schema(vocab_size), packed_parts)
     taken: Counter[str] = Counter()
     for table, documents, _ in _batches(part.root, tokens, [CLUSTER, *columns_of(split)]):
-        kept = ~_held_out(documents, config.seed, limit)
+        kept = _left_in(part.root, tokens, documents, config.seed, limit)
         groups = groups_of(tokens.source, documents, split).to_numpy(zero_copy_only=False)
         for group, plan in plans.items():
             rows = table.take(pa.array(np.flatnonzero(kept & (groups == group))))
@@ -180,6 +191,7 @@ def choose_part(
             rows = rows.select(["id", "ids"]).take(chosen["row"])
             rows = rows.append_column("key", pa.array(target, pa.uint64()))
             rows = rows.append_column("order", chosen["key"])
+            rows = rows.append_column("source", _constant(tokens.source, rows))
             writer.write(rows.append_column("epoch", chosen["epoch"]))
     return {"documents": dict(taken)}
 
@@ -193,10 +205,12 @@ def pack_part(
     vocab_size: int,
     tokenizer: str,
     name: str,
+    control: Control | None = None,
 ) -> dict[str, Any]:
     """One packed file and its sidecar, documents in the order of the mixture."""
     schema = _chosen_schema(vocab_size)
     rows = read_partition(part.root, chosen, partition, partitions, schema)
+    rows = degrade(rows, control, CONTROL_SEED) if control else rows
     rows = rows.sort_by([("order", "ascending"), ("id", "ascending"), ("epoch", "ascending")])
     stem = f"packed/{name}/part-{partition:05d}-{part.key[:10]}"
     return _write_rows(part, rows, stem, sequence_length, vocab_size, tokenizer)
@@ -215,14 +229,16 @@ def pack_held_out(
     found = []
     for tokens in parts:
         for table, documents, _ in _batches(part.root, tokens, [CLUSTER]):
-            held = pa.array(_held_out(documents, config.seed, limit))
-            found.append(table.filter(held).select(["id", "ids"]))
+            held = pa.array(held_out(documents, config.seed, limit))
+            rows = table.filter(held)
+            found.append(rows.append_column("source", _constant(tokens.source, rows)))
     rows = pa.concat_tables(found).combine_chunks()
     order = pa.array(bucket_hash(rows["id"], config.seed))
     rows = rows.append_column("order", order)
     rows = rows.sort_by([("order", "ascending"), ("id", "ascending")])
     stem = f"packed/{name}-validation/{parts[0].source}-{part.key[:10]}"
-    return _write_rows(part, rows, stem, config.sequence_length, vocab_size, tokenizer)
+    figures = _write_rows(part, rows, stem, config.sequence_length, vocab_size, tokenizer)
+    return figures | {"bytes": pc.sum(rows["n_bytes"]).as_py()}
 
 
 def _write_rows(
@@ -230,15 +246,20 @@ def _write_rows(
 ) -> dict[str, Any]:
     local = part.file("packed", f"{stem}.arrow")
     sidecar = part.file("documents_of_rows", f"{stem}.documents.parquet")
-    ids, arrays = rows["id"].to_pylist(), rows["ids"].combine_chunks()
+    ids, sources = rows["id"].to_pylist(), rows["source"].to_pylist()
+    arrays = rows["ids"].combine_chunks()
     offsets, values = arrays.offsets.to_numpy(), arrays.values.to_numpy()
-    documents = ((ids[i], values[offsets[i] : offsets[i + 1]]) for i in range(len(ids)))
+    documents = ((ids[i], sources[i], values[offsets[i] : offsets[i + 1]]) for i in range(len(ids)))
     packed = write_packed(
         local, documents, sequence_length, vocab_size=vocab_size, tokenizer_digest=tokenizer
     )
     Path(packed.documents_path).replace(sidecar)
     figures = packed._asdict()
     return {k: figures[k] for k in ("rows", "documents", "tokens", "cut_documents")}
+
+
+def _constant(value: str, rows: pa.Table) -> pa.Array:
+    return pa.repeat(pa.scalar(value), rows.num_rows)
 
 
 def _chosen_schema(vocab_size: int) -> pa.Schema:
@@ -248,6 +269,7 @@ def _chosen_schema(vocab_size: int) -> pa.Schema:
             ("key", pa.uint64()),  # the packed part
             ("order", pa.uint64()),
             ("epoch", pa.int32()),
+            ("source", pa.string()),
             ids.field("id"),
             ids.field("ids"),
         ]
@@ -258,14 +280,21 @@ def _chosen_schema(vocab_size: int) -> pa.Schema:
 
 
 def mix_and_pack(
-    state: State, pieces: list[Piece], records: list[dict[str, Any]], model: str
+    state: State,
+    pieces: list[Piece],
+    records: list[dict[str, Any]],
+    model: str,
+    aside: list[dict[str, Any]] | None = None,
+    control: Control | None = None,
 ) -> Packed:
+    """`records`: of tokenize. An ablation gives `aside`, the records that say which documents it
+    leaves out, and `control`, what is done to the chosen ones."""
     run, config = state.run, state.run.mixture
     assert config
     vocab_size, tokenizer = load_tokenizer(model).get_piece_size(), tokenizer_digest(model)
-    parts = _parts(pieces, records, config)
+    parts = parts_of(pieces, records, config, aside)
     try:
-        limits = _hold_out(state, parts, config) if config.validation_tokens else {}
+        limits = hold_out(state, parts, config) if config.validation_tokens else {}
         plans, table = _plan(state, parts, config, limits)
     except ValueError as error:
         raise StageError(str(error)) from None
@@ -285,8 +314,10 @@ def mix_and_pack(
             table[group]["documents"] += n
 
     args = {"sequence_length": config.sequence_length, "vocab_size": vocab_size}
-    args |= {"tokenizer": tokenizer, "name": run.name}
+    args |= {"tokenizer": tokenizer, "name": run.name, "control": control}
     rest = [config.sequence_length, tokenizer, run.name, code_version(*PACK_CODE)]
+    if control:
+        rest += [dataclasses.asdict(control), code_version("pipeline/controls.py")]
     inputs = contents(chosen, "chosen")
     where = {"chosen": [path_of(r, "chosen") for r in chosen], "partitions": packed_parts}
     tasks = [
@@ -300,20 +331,35 @@ def mix_and_pack(
         for i in range(packed_parts)
     ]
     packed = state.stage("pack", tasks)
-    del args["sequence_length"]
-    validation = _pack_validation(state, parts, config, limits, args)
+    validation = {}
+    if limits:
+        held = pack_validation(state, parts, config, limits, model)
+        validation = {
+            source: [join(state.out, path_of(record, "packed") or "")]
+            for source, record in held.items()
+        }
     files = [join(state.out, path_of(r, "packed") or "") for r in packed]
     return Packed(files, validation, table, _packing_figures(packed, config))
 
 
-def _parts(pieces: list[Piece], records: list[dict[str, Any]], config: Mixture) -> list[Tokens]:
+def parts_of(
+    pieces: list[Piece],
+    records: list[dict[str, Any]],
+    config: Mixture,
+    aside: list[dict[str, Any]] | None = None,
+) -> list[Tokens]:
     """The parts of the sources that take part: all, or those with a weight."""
     sources = {name.partition("/")[0] for name, weight in config.weights.items() if weight}
-    return [
-        Tokens(p.source, p.label, tokens, p.path, [content_of(r, "tokens"), p.content])
-        for p, r in zip(pieces, records, strict=True)
-        if (tokens := path_of(r, "tokens")) and p.path and (p.source in sources or not sources)
-    ]
+    parts = []
+    for i, (p, r) in enumerate(zip(pieces, records, strict=True)):
+        tokens = path_of(r, "tokens")
+        if not (tokens and p.path and (p.source in sources or not sources)):
+            continue
+        content, path = [content_of(r, "tokens"), p.content], None
+        if aside:
+            content, path = [*content, content_of(aside[i], "aside")], path_of(aside[i], "aside")
+        parts.append(Tokens(p.source, p.label, tokens, p.path, content, path))
+    return parts
 
 
 def _settings(config: Mixture) -> list[Any]:
@@ -321,8 +367,19 @@ def _settings(config: Mixture) -> list[Any]:
     return [config.seed, {name: dataclasses.asdict(s) for name, s in config.split.items()}]
 
 
-def _hold_out(state: State, parts: list[Tokens], config: Mixture) -> dict[str, int]:
-    """By source: documents in validation buckets below it are held out."""
+def hold_out(state: State, parts: list[Tokens], config: Mixture) -> dict[str, int]:
+    """By source: documents in validation buckets below it are held out. Raises ValueError for a
+    source that is too small."""
+    return {
+        name: validation_limit(name, histogram, config.validation_tokens)
+        for name, histogram in validation_histograms(state, parts, config).items()
+    }
+
+
+def validation_histograms(
+    state: State, parts: list[Tokens], config: Mixture
+) -> dict[str, np.ndarray]:
+    """By source: tokens by validation bucket."""
     code = code_version(*PACK_CODE)
     tasks = [
         make_task(
@@ -335,29 +392,15 @@ def _hold_out(state: State, parts: list[Tokens], config: Mixture) -> dict[str, i
         )
         for p in parts
     ]
-    histograms = _sum(state, state.stage("hold_out", tasks))
-    return {
-        name: validation_limit(name, histogram, config.validation_tokens)
-        for name, histogram in histograms.items()
-    }
+    return _sum(state, state.stage("hold_out", tasks))
 
 
 def _plan(
     state: State, parts: list[Tokens], config: Mixture, limits: dict[str, int]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """The plan of each group, and its row of the mixture's table."""
-    tasks = []
-    for p in parts:
-        limit = limits.get(p.source, 0)
-        args: dict[str, Any] = {"tokens": p, "config": config, "limit": limit}
-        rest = [_settings(config), limit, code_version(*PACK_CODE)]
-        tasks.append(make_task(p.label, count_buckets, args, p.content, *rest))
-    counted = state.stage("mixture", tasks)
-    plans = plan_mixture(_sum(state, counted), config)
-    sizes: dict[str, Counter[str]] = {}
-    for record in counted:
-        for group, counts in record["counts"]["groups"].items():
-            sizes.setdefault(group, Counter()).update(counts)
+    histograms, sizes = available(state, parts, config, limits)
+    plans = plan_mixture(histograms, config)
     total = max(sum(plan.tokens for plan in plans.values()), 1)
     table = {}
     for group, plan in plans.items():
@@ -367,6 +410,25 @@ def _plan(
         row |= {"available_tokens": plan.available, "available_bytes": sizes[group]["bytes"]}
         table[group] = row | {"available_documents": sizes[group]["documents"]}
     return {group: plan._asdict() for group, plan in plans.items()}, table
+
+
+def available(
+    state: State, parts: list[Tokens], config: Mixture, limits: dict[str, int]
+) -> tuple[dict[str, np.ndarray], dict[str, Counter[str]]]:
+    """Of each group that is there to be mixed, tokens by hash bucket; and documents, bytes,
+    tokens."""
+    tasks = []
+    for p in parts:
+        limit = limits.get(p.source, 0)
+        args: dict[str, Any] = {"tokens": p, "config": config, "limit": limit}
+        rest = [_settings(config), limit, code_version(*PACK_CODE)]
+        tasks.append(make_task(p.label, count_buckets, args, p.content, *rest))
+    counted = state.stage("mixture", tasks)
+    sizes: dict[str, Counter[str]] = {}
+    for record in counted:
+        for group, counts in record["counts"]["groups"].items():
+            sizes.setdefault(group, Counter()).update(counts)
+    return _sum(state, counted), sizes
 
 
 def _sum(state: State, records: list[dict[str, Any]]) -> dict[str, np.ndarray]:
@@ -382,13 +444,12 @@ def _sum(state: State, records: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     return histograms
 
 
-def _pack_validation(
-    state: State,
-    parts: list[Tokens],
-    config: Mixture,
-    limits: dict[str, int],
-    args: dict[str, Any],
-) -> dict[str, list[str]]:
+def pack_validation(
+    state: State, parts: list[Tokens], config: Mixture, limits: dict[str, int], model: str
+) -> dict[str, dict[str, Any]]:
+    """By source the record of its documents below the limit, packed."""
+    args: dict[str, Any] = {"vocab_size": load_tokenizer(model).get_piece_size()}
+    args |= {"tokenizer": tokenizer_digest(model), "name": state.run.name}
     tasks = []
     for source, limit in limits.items():
         mine = [p for p in parts if p.source == source]
@@ -396,11 +457,7 @@ def _pack_validation(
         rest = [limit, _settings(config), config.sequence_length, args["tokenizer"], args["name"]]
         identity = [[p.content for p in mine], *rest, code_version(*PACK_CODE)]
         tasks.append(make_task(f"validation of {source}", pack_held_out, given, *identity))
-    if not tasks:
-        return {}
-    records = state.stage("validation", tasks)
-    found = [join(state.out, path_of(r, "packed") or "") for r in records]
-    return {source: [path] for source, path in zip(limits, found, strict=True)}
+    return dict(zip(limits, state.stage("validation", tasks), strict=True))
 
 
 def _packing_figures(packed: list[dict[str, Any]], config: Mixture) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     draw = np.random.default_rng(0)
     for part in range(2):
         lengths = draw.integers(1, 40, 60)
-        documents = [(f"{part}/{i}", draw.integers(3, 90, n)) for i, n in enumerate(lengths)]
+        documents = [(f"{part}/{i}", "s", draw.integers(3, 90, n)) for i, n in enumerate(lengths)]
         path = str(directory / f"part-{part}.arrow")
         write_packed(path, documents, 16, vocab_size=90, tokenizer_digest="d1")
     return packed_files(str(directory))
@@ -172,7 +172,7 @@ def test_mistakes_are_named(paths, tmp_path):
     with pytest.raises(ValueError, match="not packed rows"):
         PackedRows([str(foreign)])
     other = str(tmp_path / "other.arrow")
-    write_packed(other, [("a", np.arange(20))], 16, vocab_size=90, tokenizer_digest="d2")
+    write_packed(other, [("a", "s", np.arange(20))], 16, vocab_size=90, tokenizer_digest="d2")
     with pytest.raises(ValueError, match="tokenizer is d2, but d1 in"):
         PackedRows([*paths, other])
     none = str(tmp_path / "none.arrow")

@@ -28,7 +28,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Documents that count upwards from some number: easy to learn."""
     draw = np.random.default_rng(0)
     documents = [
-        (f"d/{i}", (draw.integers(VOCAB) + np.arange(n)) % VOCAB)
+        (f"d/{i}", "d", (draw.integers(VOCAB) + np.arange(n)) % VOCAB)
         for i, n in enumerate(draw.integers(5, 150, 200))
     ]
     path = str(tmp_path_factory.mktemp("packed") / "part-0.arrow")

@@ -137,7 +137,7 @@ def tokens(name: str, n: int) -> np.ndarray:
 
 def written(tmp_path, **changes):
     given = {"vocab_size": 100, "tokenizer_digest": "d1", **changes}
-    documents = [(name, tokens(name, n)) for name, n in DOCUMENTS]
+    documents = [(name, name.split("/")[0], tokens(name, n)) for name, n in DOCUMENTS]
     return write_packed(str(tmp_path / "part-00000.arrow"), documents, 4, **given)
 
 
@@ -158,6 +158,7 @@ def test_rows_lead_back_to_their_documents(tmp_path):
         got = rows[row]["tokens"][start : start + piece["length"]]
         assert got == originals[piece["id"]][piece["offset"] : piece["offset"] + piece["length"]]
         seen[piece["id"]] += got
+        assert piece["source"] == piece["id"].split("/")[0]
         at[row] += piece["length"]
     assert at == [sum(row["lengths"]) for row in rows]
     assert seen == originals
@@ -189,6 +190,10 @@ def test_a_large_vocabulary_takes_uint32_and_foreign_ids_are_refused(tmp_path):
 
 def test_no_documents(tmp_path):
     file = write_packed(
-        str(tmp_path / "p.arrow"), [("a", np.empty(0, int))], 4, vocab_size=9, tokenizer_digest=""
+        str(tmp_path / "p.arrow"),
+        [("a", "s", np.empty(0, int))],
+        4,
+        vocab_size=9,
+        tokenizer_digest="",
     )
     assert (file.rows, file.fill, file.documents) == (0, 0.0, 0)

@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from train.config import Train
 from train.loader import Loader
 from train.loop import train
 from train.packing import write_packed
-from train.sources import Sources, documents_of
+from train.sources import Sources, documents_of, sidecar_of
 
 torch.set_num_threads(2)
 VOCAB, WIDTH, BAD = 64, 32, 100
@@ -23,10 +24,10 @@ def packed(tmp_path_factory) -> str:
     """A document a row; they count upwards, but for one that is noise."""
     draw = np.random.default_rng(0)
     documents = [
-        (f"{'web' if i % 2 else 'books'}/{i}", (draw.integers(8) + np.arange(WIDTH)) % 8)
+        (f"shard/{i}", "web" if i % 2 else "books", (draw.integers(8) + np.arange(WIDTH)) % 8)
         for i in range(200)
     ]
-    documents[BAD] = ("web/bad", draw.integers(8, VOCAB, WIDTH))
+    documents[BAD] = ("shard/bad", "books", draw.integers(8, VOCAB, WIDTH))
     path = str(tmp_path_factory.mktemp("packed") / "part-0.arrow")
     write_packed(path, documents, WIDTH, vocab_size=VOCAB, tokenizer_digest="d1")
     return path
@@ -54,7 +55,7 @@ def test_a_spike_is_rolled_back_and_its_documents_are_recorded(packed, tmp_path)
     found = lines(tmp_path / spikes.SPIKES_NAME)
     assert result["spikes"] == len(found) >= 1
     spike = next(s for s in found if s["step"] == bad + 1)
-    assert BAD in spike["rows"] and "web/bad" in spike["documents"]
+    assert BAD in spike["rows"] and "shard/bad" in spike["documents"]
     assert spike["back_to"] <= bad - 1 and spike["back_to"] % 5 == 0
     log = lines(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in log] == list(range(1, 81))
@@ -92,7 +93,14 @@ def test_sources_and_documents_of_rows(packed, tmp_path):
     sources = Sources([packed])
     assert sources.names == ["books", "web"]
     [batch] = Loader([packed], CONFIG).step(0)
-    expected = [documents_of([packed], [row])[0].split("/")[0] for row in batch.rows.tolist()]
+    expected = []
+    for row in batch.rows.tolist():
+        [name] = documents_of([packed], [row])
+        expected.append("web" if name != "shard/bad" and int(name[6:]) % 2 else "books")
     assert [sources.names[i] for i in sources.of(batch)] == expected
+    old = tmp_path / "old.documents.parquet"
+    pq.write_table(pq.read_table(sidecar_of(packed)).drop_columns(["source"]), old)
+    with pytest.raises(ValueError, match="no column source; it is of old, pack it again"):
+        Sources([str(tmp_path / "old.arrow")])
     assert Sources([str(tmp_path / "absent.arrow")]).names == []
     assert documents_of([str(tmp_path / "absent.arrow")], [0]) is None

@@ -30,7 +30,7 @@ VOCAB = 64
 def packed(tmp_path_factory) -> str:
     draw = np.random.default_rng(0)
     documents = [
-        (f"s{i % 3}/{i}", (draw.integers(VOCAB) + np.arange(n)) % VOCAB)
+        (f"d/{i}", f"s{i % 3}", (draw.integers(VOCAB) + np.arange(n)) % VOCAB)
         for i, n in enumerate(draw.integers(5, 150, 200))
     ]
     path = str(tmp_path_factory.mktemp("packed") / "part-0.arrow")

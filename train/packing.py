@@ -11,7 +11,7 @@ whatever its length.
 
 A file `X.arrow` (Arrow IPC) has a record batch for every 1024 rows: `tokens`,
 fixed_size_list<uint16|uint32>, and `lengths`, the documents' tokens in the row, in order. Its
-neighbour `X.documents.parquet` says which: row, id, offset, length.
+neighbour `X.documents.parquet` says which: row, id, source, offset, length.
 """
 
 import os
@@ -155,14 +155,14 @@ class _Rooms:
 
 def write_packed(
     path: str,
-    documents: Iterable[tuple[str, np.ndarray]],
+    documents: Iterable[tuple[str, str, np.ndarray]],
     sequence_length: int,
     *,
     vocab_size: int,
     tokenizer_digest: str,
     window_tokens: int = WINDOW_TOKENS,
 ) -> PackedFile:
-    """Packs (id, token ids) in the order given, window by window, into `path` (local, `.arrow`) and
+    """Packs (id, source, token ids) in the order given, window by window, into `path` (local, `.arrow`) and
     its sidecar.
 
     Both files appear under their names when they are complete. Raises ValueError for ids outside
@@ -178,12 +178,12 @@ def write_packed(
         pa.ipc.new_file(temporary[0], schema) as rows_out,
         pq.ParquetWriter(temporary[1], DOCUMENTS, compression="zstd") as documents_out,
     ):
-        for ids, arrays in _windows(documents, window_tokens):
+        for ids, sources, arrays in _windows(documents, window_tokens):
             packing = pack(np.array([len(a) for a in arrays]), sequence_length)
             for batch in _row_batches(packing, arrays, schema, place):
                 rows_out.write_batch(batch)
             if packing.n_rows:
-                documents_out.write_table(_documents_table(packing, ids, rows))
+                documents_out.write_table(_documents_table(packing, ids, sources, rows))
             pieces = np.bincount(packing.document, minlength=len(ids))
             rows += packing.n_rows
             n_documents += int((pieces > 0).sum())
@@ -199,6 +199,7 @@ DOCUMENTS = pa.schema(
     [
         pa.field("row", pa.int64()),  # in the file
         pa.field("id", pa.string()),
+        pa.field("source", pa.string()),
         pa.field("offset", pa.int64()),  # of the piece's first token in the document
         pa.field("length", pa.int32()),
     ]
@@ -222,20 +223,22 @@ def packed_schema(sequence_length: int, vocab_size: int, tokenizer_digest: str) 
 
 
 def _windows(
-    documents: Iterable[tuple[str, np.ndarray]], window_tokens: int
-) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    documents: Iterable[tuple[str, str, np.ndarray]], window_tokens: int
+) -> Iterator[tuple[list[str], list[str], list[np.ndarray]]]:
     ids: list[str] = []
+    sources: list[str] = []
     arrays: list[np.ndarray] = []
     held = 0
-    for document_id, array in documents:
+    for document_id, source, array in documents:
         ids.append(document_id)
+        sources.append(source)
         arrays.append(array)
         held += len(array)
         if held >= window_tokens:
-            yield ids, arrays
-            ids, arrays, held = [], [], 0
+            yield ids, sources, arrays
+            ids, sources, arrays, held = [], [], [], 0
     if ids:
-        yield ids, arrays
+        yield ids, sources, arrays
 
 
 def _row_batches(
@@ -269,10 +272,14 @@ def _row_batches(
         yield pa.record_batch(columns, schema=schema)
 
 
-def _documents_table(packing: Packing, ids: list[str], rows_before: int) -> pa.Table:
+def _documents_table(
+    packing: Packing, ids: list[str], sources: list[str], rows_before: int
+) -> pa.Table:
+    document = pa.array(packing.document)
     columns = [
         pa.array(packing.row + rows_before),
-        pa.array(ids, pa.string()).take(pa.array(packing.document)),
+        pa.array(ids, pa.string()).take(document),
+        pa.array(sources, pa.string()).take(document),
         pa.array(packing.offset),
         pa.array(packing.length, pa.int32()),
     ]

@@ -1,7 +1,7 @@
 """Which source each token of a batch is from, so that the loss is known by source.
 
-A packed file's sidecar lists the documents of its rows in order; a document's source is what stands
-before the first "/" of its id. Held in memory: 5 bytes a document piece, 8 a row.
+A packed file's sidecar lists the documents of its rows in order, and the source of each. Held in
+memory: 5 bytes a document piece, 8 a row.
 """
 
 import bisect
@@ -16,29 +16,31 @@ import pyarrow.parquet as pq
 from train.loader import Batch
 
 MAX_SOURCES = 64
-OTHER = "other"  # ids without a source, and sources beyond MAX_SOURCES
+OTHER = "other"  # sources beyond MAX_SOURCES, and documents without one
 
 
 class Sources:
     """names: the sources, sorted; `OTHER` last where there is one. They are empty where a sidecar
-    is missing, and nothing is known then."""
+    is missing, and nothing is known then. Raises ValueError for a sidecar that does not say."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.names: list[str] = []
         sidecars = [sidecar_of(path) for path in paths]
         if not all(sidecar.exists() for sidecar in sidecars):
             return
-        rows, lengths, prefixes, before = [], [], [], 0
+        rows, lengths, found, before = [], [], [], 0
         for sidecar in sidecars:
-            for part in pq.ParquetFile(sidecar).iter_batches(columns=["row", "id", "length"]):
+            file = pq.ParquetFile(sidecar)
+            if "source" not in file.schema_arrow.names:
+                raise ValueError(f"{sidecar}: no column source; it is of old, pack it again")
+            for part in file.iter_batches(columns=["row", "source", "length"]):
                 rows.append(part["row"].to_numpy() + before)
                 lengths.append(part["length"].to_numpy())
-                prefix = pc.struct_field(pc.extract_regex(part["id"], "^(?P<s>[^/]*)/"), [0])
-                prefixes.append(pc.fill_null(prefix, OTHER).dictionary_encode())
+                found.append(pc.fill_null(part["source"], OTHER).dictionary_encode())
             before += n_rows(sidecar)
         if not rows:
             return
-        names = pa.chunked_array(prefixes).unify_dictionaries().combine_chunks()
+        names = pa.chunked_array(found).unify_dictionaries().combine_chunks()
         self.names, self._source = _few(names)
         self._length = np.concatenate(lengths)
         self._first = np.searchsorted(np.concatenate(rows), np.arange(before + 1))  # piece of a row
@@ -59,9 +61,9 @@ class Sources:
         return self._source[piece][segment]
 
 
-def _few(prefixes: pa.DictionaryArray) -> tuple[list[str], np.ndarray]:
-    found = np.array(prefixes.dictionary.to_pylist(), object)
-    codes = prefixes.indices.to_numpy()
+def _few(sources: pa.DictionaryArray) -> tuple[list[str], np.ndarray]:
+    found = np.array(sources.dictionary.to_pylist(), object)
+    codes = sources.indices.to_numpy()
     by_count = np.argsort(-np.bincount(codes, minlength=len(found)), kind="stable")
     kept = sorted({str(name) for name in found[by_count[: MAX_SOURCES - 1]]} - {OTHER})
     names = kept if len(kept) == len(found) else [*kept, OTHER]
