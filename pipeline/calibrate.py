@@ -18,12 +18,11 @@ import tempfile
 from collections import Counter
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from pipeline.config import Run
 from pipeline.executor import connect
+from pipeline.parts import exchange_bytes
 from pipeline.stages import Shard, document_stages, look_for_files, run_pipeline
-from pipeline.storage import input_size, is_folder, join, list_files, open_input, read_json, walk
+from pipeline.storage import input_size, is_folder, join, list_files, read_json, walk
 
 WARM_RECORDS = 20
 TRIAL_PARTITIONS = 2  # not 1, so that stages of a single task are told from exchanges
@@ -173,11 +172,9 @@ def _exchange_bytes(work: str) -> Counter[str]:
     """Bytes in memory of the rows of each exchange, by stage and role."""
     total = Counter[str]()
     for path in list_files(work):
-        if path.endswith(".arrow"):
+        if path.endswith(".exchange"):
             stage, name = path.rsplit("/", 2)[-2:]
-            with open_input(path) as file, pa.ipc.open_file(file) as reader:
-                batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
-                total[f"{stage}/{name.partition('-')[0]}"] += sum(b.nbytes for b in batches)
+            total[f"{stage}/{name.partition('-')[0]}"] += exchange_bytes(path)
     return total
 
 
