@@ -34,6 +34,7 @@ class Task(NamedTuple):
     function: Callable[..., dict[str, Any]]
     args: dict[str, Any]
     notes: dict[str, Any] = {}  # noqa: RUF012 - what the record says beside, never written to
+    gpus: int = 0  # that it has for itself
 
 
 class StageError(RuntimeError):
@@ -41,9 +42,11 @@ class StageError(RuntimeError):
 
 
 class Cluster(NamedTuple):
-    """Where tasks run: Ray's number of cores, or None for a plain loop in this process."""
+    """Where tasks run: Ray's number of cores, or None for a plain loop in this process; and its
+    GPUs."""
 
     cores: int | None
+    gpus: int = 0
 
 
 def make_task(label: str, function: Callable, args: dict[str, Any], *identity: Any) -> Task:
@@ -83,10 +86,10 @@ def connect(address: str | None = None, workers: int | None = None) -> Iterator[
         where = f"cannot reach Ray at {address}" if address else "cannot start Ray"
         raise StageError(f"{where}: {' '.join(str(error).split())}") from None
     try:
-        cores = int(ray.cluster_resources().get("CPU", 0))
+        cores, gpus = (int(ray.cluster_resources().get(kind, 0)) for kind in ("CPU", "GPU"))
         if not cores:
             raise StageError(f"Ray at {address} has no CPU; start a node with `ray start`")
-        yield Cluster(cores)
+        yield Cluster(cores, gpus)
     finally:
         ray.shutdown()
 
@@ -108,13 +111,19 @@ def _has_token() -> bool:
     return named or (Path.home() / ".ray" / "auth_token").exists()
 
 
-def run_stage(cluster: Cluster, root: str, stage: str, tasks: list[Task]) -> list[dict[str, Any]]:
-    """Runs what has no record yet; returns all records in the order of the tasks. Raises
-    StageError."""
+def run_stage(
+    cluster: Cluster, root: str, stage: str, tasks: list[Task], quiet: bool = False
+) -> list[dict[str, Any]]:
+    """Runs what has no record yet; returns all records in the order of the tasks. `quiet`: says
+    nothing of a stage that has nothing to do. Raises StageError."""
     keys = [task.key for task in tasks]
     assert len(set(keys)) == len(keys), f"{stage}: two tasks with one key"
     records = {task.key: find_record(root, stage, task.key) for task in tasks}
     todo = [task for task in tasks if records[task.key] is None]
+    if quiet and not todo:
+        return [record for key in keys if (record := records[key])]
+    if cluster.cores is not None and any(task.gpus > cluster.gpus for task in todo):
+        raise StageError(f'{stage}: needs a GPU, and Ray has {cluster.gpus}; use device = "cpu"')
     progress = Progress(stage, len(tasks), len(tasks) - len(todo))
     run = _run_in_process if cluster.cores is None else _run_on_ray
     failures = []
@@ -177,7 +186,8 @@ def _run_on_ray(
         while waiting and len(running) < 2 * (cluster.cores or 1):
             state = waiting.pop()
             task, deaths, _, skip = state
-            running[remote.remote(root, stage, task, deaths >= 2, skip)] = state
+            on = remote.options(num_gpus=task.gpus) if task.gpus else remote
+            running[on.remote(root, stage, task, deaths >= 2, skip)] = state
         [done], _ = ray.wait(list(running), num_returns=1)
         task, deaths, errors, skip = running.pop(done)
         try:

@@ -73,16 +73,7 @@ def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None)
     look_for_files(run)
     state = State(run, out, cluster)
     delete(join(state.out, "manifest.json"))  # a directory without one is not finished
-    last = document_stages(run, until)[-1]
-
-    def folder(stage: str) -> str:
-        return "documents" if stage == last else f"work/{stage}"
-
-    pieces = ingest(state, folder("ingest"))
-    if "filter" in document_stages(run, until):
-        pieces = filter_documents(state, pieces, fit_models(state, pieces), folder("filter"))
-    if "dedup" in document_stages(run, until):
-        pieces = deduplicate(state, pieces, folder("dedup"))
+    pieces = make_documents(state, document_stages(run, until))
     corpus = digest_documents(state, pieces)
     manifest = {
         "name": run.name,
@@ -102,6 +93,22 @@ def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None)
     drop_stale(state.out, state.records)
     write_manifest(state.out, manifest)
     return manifest
+
+
+def make_documents(state: State, stages: list[str], last: str = "") -> list[Piece]:
+    """The stages up to the documents. What `last`, the last of them, writes is in documents/."""
+    last = last or stages[-1]
+
+    def folder(stage: str) -> str:
+        return "documents" if stage == last else f"work/{stage}"
+
+    pieces = ingest(state, folder("ingest"))
+    if "filter" in stages:
+        models = fit_models(state, pieces)
+        pieces = filter_documents(state, pieces, models, folder("filter"))
+    if "dedup" in stages:
+        pieces = deduplicate(state, pieces, folder("dedup"))
+    return pieces
 
 
 def document_stages(run: Run, until: str | None) -> list[str]:

@@ -20,17 +20,20 @@ class Piece(NamedTuple):
 
 
 class State:
-    """Where and how a run goes, and the records and counts made so far."""
+    """Where and how a run goes, and the records and counts made so far. `shared`: other runs have
+    their files below the same root; nothing is swept, and stages that are ready say nothing."""
 
-    def __init__(self, run: Run, out: str, cluster: Cluster) -> None:
-        self.run, self.out, self.cluster = run, absolute(out), cluster
+    def __init__(self, run: Run, out: str, cluster: Cluster, shared: bool = False) -> None:
+        self.run, self.out, self.cluster, self.shared = run, absolute(out), cluster, shared
         self.records: dict[str, list[dict[str, Any]]] = {}
         self.counts: dict[str, dict[str, Any]] = {}  # of the stages that hand on documents
         self.reports: dict[str, dict[str, Any]] = {}  # what else the manifest says of a stage
         self.known = _known_inputs(self.out)
 
     def stage(self, name: str, stage_tasks: list[Task]) -> list[dict[str, Any]]:
-        self.records[name] = run_stage(self.cluster, self.out, name, stage_tasks)
+        self.records[name] = run_stage(self.cluster, self.out, name, stage_tasks, self.shared)
+        if self.shared:
+            return self.records[name]
         keep = {f["path"] for record in self.records[name] for f in record["files"].values()}
         # What this stage made of other inputs or settings.
         for folder in ("removed", "errors", "contamination"):

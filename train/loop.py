@@ -28,7 +28,11 @@ from train.plot import loss_svg
 from train.schedule import first_row, learning_rate
 from train.sources import Sources, documents_of
 
-__all__ = ["Train", "train"]
+__all__ = ["Diverged", "Train", "train"]
+
+
+class Diverged(ValueError):
+    """The loss is not finite, or has spikes that its data does not explain."""
 
 
 @dataclasses.dataclass
@@ -76,8 +80,8 @@ def train(
     Writes metrics.jsonl (a line a step), loss.svg, checkpoints/ and, after loss spikes,
     spikes.jsonl. Returns steps, resumed_from, first_loss, final_loss (mean of the last tenth),
     eval_loss by name, tokens, parameters, passes over the rows, unigram_entropy, spikes,
-    checkpoint. Raises ValueError for mistakes in the call, a loss that is not finite, and a
-    checkpoint that cannot be written.
+    checkpoint. Raises ValueError for mistakes in the call and a checkpoint that cannot be written,
+    and Diverged, which is one.
     """
     with contextlib.ExitStack() as at_the_end:
         ranks = parallel.start(config)
@@ -264,7 +268,7 @@ def _go_back(run: Run, spike: dict) -> None:
     """To a checkpoint before the rows concerned, which are left out from there on."""
     config, done = run.config, spikes.recorded(run.out_dir)
     if len(done) >= config.max_spikes:
-        raise ValueError(
+        raise Diverged(
             f"train: step {spike['step']}: spike {len(done) + 1} (loss {spike['loss']}), more than "
             f"max_spikes; lower learning_rate, in a new output directory, or raise max_spike_z"
         )
@@ -304,7 +308,7 @@ def _check_finite(line: dict, micro: Sequence) -> None:
     if math.isfinite(line["loss"]) and math.isfinite(line["grad_norm"]):
         return
     rows = sorted(row for batch in micro for row in batch.rows.tolist())
-    raise ValueError(
+    raise Diverged(
         f"train: step {line['step']}: loss {line['loss']}, gradient norm {line['grad_norm']}, "
         f"learning rate {line['learning_rate']:g}, rows {rows}; "
         "lower learning_rate or raise warmup_steps, in a new output directory"
