@@ -11,7 +11,7 @@ lines: a tenth of what n-grams cost. What it cannot see is a copy that was wrapp
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -19,7 +19,6 @@ from numba import njit
 from filters.kernels import mix
 from filters.words import comparison_tables, split_words
 
-RULE = "repeated_segments"
 _NEWLINE, _RETURN, _TAB, _SPACE = 0x0A, 0x0D, 0x09, 0x20
 _LINE, _PARAGRAPH, _SENTENCE = range(3)
 _UNITS = {"line": _LINE, "paragraph": _PARAGRAPH, "sentences": _SENTENCE}
@@ -33,6 +32,8 @@ class Segments:
     """Lines, paragraphs or spans of sentences that occurred before, within a document or in another
     one. Case, punctuation and spacing are not compared."""
 
+    rule: ClassVar[str] = "repeated_segments"
+
     unit: Literal["line", "paragraph", "sentences"] = "line"
     """line: up to a line break; paragraph: up to an empty line; sentences: `n` of them in a row,
     each up to a line break, or . ! ? and white space, or the full stop of another script (by rule:
@@ -41,6 +42,9 @@ class Segments:
     """Sentences in a span; lines and paragraphs are looked for one by one."""
     min_words: int = 5
     """A segment or span with fewer words may occur again and again: "Chapter 1", "}"."""
+    min_chars: int = 20
+    """And one with fewer characters, white space aside: each Han or kana letter is a word, and five
+    of them are a line by accident; so are "a | b | c | d | e"."""
     action: Literal["cut", "mark", "remove"] = "cut"
     """cut: every repeat, and the document goes if too little remains; remove: only that, nothing is
     cut from those that stay; mark: nothing goes, dedup.repeated_fraction says how much would."""
@@ -54,6 +58,8 @@ class Segments:
             raise ValueError(
                 f"min_words {self.min_words} is below 1: empty lines are no duplicates"
             )
+        if self.min_chars < 0:
+            raise ValueError(f"min_chars {self.min_chars} is below 0")
         if self.min_remaining_words < 0:
             raise ValueError(f"min_remaining_words {self.min_remaining_words} is below 0")
 
@@ -63,16 +69,27 @@ class Segments:
         return self.n if self.unit == "sentences" else 1
 
 
-def segments_of(data: np.ndarray, offsets: np.ndarray, config: Segments) -> tuple[np.ndarray, ...]:
-    """(hash, second hash, start, words, offsets) of the segments of the texts: from its start to
-    the next segment's, so that a text is the sum of its segments."""
-    return _segments(data, offsets, _UNITS[config.unit], *comparison_tables())
+class Found(NamedTuple):
+    """Segments, from each one's start to the next one's, so that a text is the sum of its segments;
+    those of text d lie at offsets[d] to offsets[d + 1]."""
+
+    high: np.ndarray  # uint64, a hash of the normalized words
+    low: np.ndarray  # uint64, another one
+    start: np.ndarray  # int32, bytes from the start of the text
+    words: np.ndarray  # int32, in each
+    chars: np.ndarray  # int32, in each, white space aside
+    offsets: np.ndarray  # int64
+
+
+def segments_of(data: np.ndarray, offsets: np.ndarray, unit: str) -> Found:
+    """The lines, paragraphs or sentences of the texts."""
+    return Found(*_segments(data, offsets, _UNITS[unit], *comparison_tables()))
 
 
 @njit(cache=True, nogil=True)
 def _segments(
     data: np.ndarray, offsets: np.ndarray, unit: int, classes: np.ndarray, lower: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     n_docs = len(offsets) - 1
     most, longest = 0, 0
     for d in range(n_docs):
@@ -83,6 +100,7 @@ def _segments(
             most += 1
     high, low = np.empty(most, np.uint64), np.empty(most, np.uint64)
     starts, n_words = np.empty(most, np.int32), np.empty(most, np.int32)
+    n_chars = np.zeros(most, np.int32)
     of_doc = np.zeros(n_docs + 1, np.int64)
     hashes = np.empty(longest // 2 + 1, np.uint64)
     n = 0
@@ -97,10 +115,12 @@ def _segments(
                 high[n] = mix(high[n] ^ hashes[k])
                 low[n] = mix(low[n] * np.uint64(0x9E3779B185EBCA87) + hashes[k])
             starts[n], n_words[n] = at - first, words
+            for byte in data[at:past]:  # UTF-8: no byte that continues a character
+                n_chars[n] += byte > _SPACE and byte & 0xC0 != 0x80
             n += 1
             at = past
         of_doc[d + 1] = n
-    return high, low, starts, n_words, of_doc
+    return high, low, starts, n_words, n_chars, of_doc
 
 
 @njit(cache=True, nogil=True)

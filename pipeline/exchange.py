@@ -16,9 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dedup.cut import Spans
 from dedup.exact import Exact, exact_duplicates, exact_keys
 from dedup.minhash import MinHash, sketch
 from dedup.ngrams import NGrams, fingerprints, repeated_windows
+from dedup.paragraphs import Paragraphs, paragraph_ngrams
 from dedup.recall import sample_keys
 from dedup.segments import Segments
 from pipeline.parts import Part, read_partition, read_tables
@@ -52,6 +54,7 @@ WINDOWS = pa.schema(
     ]
 )
 REPEATS = pa.schema([("doc", pa.uint64()), ("position", pa.int32()), ("first_doc", pa.uint64())])
+SIZES = pa.schema([("doc", pa.uint64()), ("position", pa.int32()), ("n", pa.int32())])
 KEEPERS = pa.schema([("key", pa.uint64()), ("doc", pa.uint64())])
 
 
@@ -73,7 +76,7 @@ def sign_part(
     exact: Exact | None,
     minhash: MinHash | None,
     bands: tuple[int, int],
-    spans: NGrams | Segments | None,
+    spans: Spans | None,
     signal: str,
     partitions: int,
     batch_bytes: int,
@@ -88,6 +91,7 @@ def sign_part(
     )
     samples = part.exchange("samples", BANDS, partitions) if minhash else None
     windows = part.exchange("windows", WINDOWS, partitions) if spans else None
+    sizes = part.table("sizes", f"work/{part.stage}", SIZES, "sizes")
     row = n_shingled = 0
     columns = list(dict.fromkeys(["id", "text", exact.by if exact else "text", signal or "text"]))
     for table in read_tables(part.root, path, columns, batch_bytes):
@@ -103,7 +107,11 @@ def sign_part(
             shingles.write(sets)
             samples.write(sample_keys(sets))
             n_shingled += sets.num_rows
-        if spans and windows:
+        if isinstance(spans, Paragraphs) and windows:
+            rows, n_ngrams = paragraph_ngrams(docs, spans)
+            windows.write(rows)
+            sizes.write(n_ngrams)
+        elif spans and windows:
             windows.write(fingerprints(docs, spans))
     return {"shingled": n_shingled}
 

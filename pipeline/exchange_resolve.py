@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedup.ngrams import Cut, NGrams, cut_spans
-from dedup.segments import Segments
+from dedup.cut import Cut, Spans, cut_spans
 from pipeline.exchange import KEEPERS, REPEATS, keyed
 from pipeline.exchange_near import CLUSTERS
 from pipeline.parts import Part, read_partition, read_tables
@@ -114,7 +113,7 @@ def resolve_part(
     clusters: str | None,
     repeats: str | None,
     minhash: bool,
-    spans: NGrams | Segments | None,
+    spans: Spans | None,
     out: str,
     batch_bytes: int,
 ) -> dict[str, Any]:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.ngrams import NGrams, cut_spans, fingerprints, repeated_windows
+from dedup.cut import cut_spans
+from dedup.ngrams import NGrams, fingerprints, repeated_windows
 from pipeline.schema import FATE
 
 THREE = NGrams(words=3, min_remaining_words=1)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.ngrams import cut_spans, fingerprints, repeated_windows
+from dedup.cut import cut_spans
+from dedup.ngrams import fingerprints, repeated_windows
 from dedup.segments import Segments, segments_of
 from filters.kernels import text_buffers
 from pipeline.config import parse
@@ -19,9 +20,9 @@ from pipeline.stages import run_pipeline
 from tests.test_ngrams import documents, named
 from tests.test_pipeline import rows_of
 
-LINES = Segments(unit="line", min_words=2, min_remaining_words=0)
-PARAGRAPHS = Segments(unit="paragraph", min_words=2, min_remaining_words=0)
-SPANS = Segments(unit="sentences", n=2, min_words=2, min_remaining_words=0)
+LINES = Segments(unit="line", min_words=2, min_chars=0, min_remaining_words=0)
+PARAGRAPHS = Segments(unit="paragraph", min_words=2, min_chars=0, min_remaining_words=0)
+SPANS = Segments(unit="sentences", n=2, min_words=2, min_chars=0, min_remaining_words=0)
 patient = settings(deadline=None)  # kernels are compiled at the first call
 
 
@@ -32,7 +33,7 @@ def cut(texts: list[str | None], config: Segments, orders: list[int] | None = No
 
 
 def pieces(text: str, config: Segments) -> list[str]:
-    _, _, start, _, _ = segments_of(*text_buffers(pa.array([text])), config)
+    start = segments_of(*text_buffers(pa.array([text])), config.unit).start
     data, ends = text.encode(), [*start.tolist(), len(text.encode())]
     return [data[a:b].decode() for a, b in itertools.pairwise(ends)]
 
@@ -91,6 +92,17 @@ def test_lines_under_min_words_may_occur_again():
     assert cut(texts, LINES).texts.to_pylist() == ["}\n}\nend\nend\na b\n"]
 
 
+def test_lines_under_min_chars_may_occur_again():
+    config = Segments(min_words=2, min_chars=8, min_remaining_words=0)
+    texts = [
+        "你好世界你好\na b c d  \na b c d e f g\nabcd efgh",
+        "你好世界你好!!\nABCD efgh\na b c d e f g",
+    ]
+    made = cut(texts, config)
+    assert made.texts.to_pylist() == [texts[0], "你好世界你好!!\na b c d e f g"]
+    assert cut(["é" * 4 + " " + "é" * 4] * 2, config).texts.to_pylist()[1] == ""
+
+
 def test_paragraphs_and_spans():
     first = "One two.\nthree\n\nfour five"
     assert cut([first, "x\n\none two three\n\ny"], PARAGRAPHS).texts.to_pylist()[1] == "x\n\ny"
@@ -100,14 +112,16 @@ def test_paragraphs_and_spans():
 
 
 def test_the_order_decides_and_what_remains():
-    config = Segments(unit="line", min_words=2, min_remaining_words=2)
+    config = Segments(unit="line", min_words=2, min_chars=0, min_remaining_words=2)
     made = cut(["a b\nc", "a b\nd e"], config, orders=[1, 0])
     assert made.fates.to_pylist() == [
         {"doc": 0, "matched": None, "rule": "repeated_segments", "value": 1.0, "threshold": 2.0,
          "matched_id": "id1", "similarity": 2 / 3}
     ]  # fmt: skip
     for action, n in (("mark", 0), ("remove", 1)):
-        config = Segments(unit="line", min_words=2, min_remaining_words=2, action=action)
+        config = Segments(
+            unit="line", min_words=2, min_chars=0, min_remaining_words=2, action=action
+        )
         made = cut(["a b\nc", "a b\nd e", "a b\nf g"], config, orders=[1, 0, 2])
         assert made.texts.to_pylist() == ["a b\nc", "a b\nd e", "a b\nf g"]
         assert made.fates.num_rows == n and made.words_cut.tolist() == [0, 0, 0]
@@ -154,7 +168,7 @@ def test_brute_force_in_any_batches_row_order_and_partitions(lines, partitions, 
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("n", 0), ("min_words", 0), ("min_remaining_words", -1)]
+    ("key", "value"), [("n", 0), ("min_words", 0), ("min_chars", -1), ("min_remaining_words", -1)]
 )
 def test_a_config_that_cannot_work_is_refused(key, value):
     with pytest.raises(ValueError, match=f"^{key} {value} is below"):
