@@ -1,63 +1,47 @@
-"""How a classifier does on held-out text, as a small SVG written by hand (see train/plot.py)."""
+"""How a classifier does on held-out text, as a picture."""
 
 from filters.fit_quality import BINS, Evaluation
+from train import svg
 
 SIDE, MARGIN = 300, 48
-BLUE, GREY = "#1f5fbf", "#b0b0b0"
 
 
 def evaluation_svg(evaluation: Evaluation) -> str:
     """Precision against recall, and beside it the scores of good and ordinary text."""
-    width, height = 2 * SIDE + 3 * MARGIN, SIDE + 2 * MARGIN
-    points = " ".join(
-        f"{_x(0, recall):.1f},{_y(precision):.1f}"
-        for _, precision, recall in evaluation.curve
-        if precision is not None
-    )
     area = evaluation.figures["auc"]
     title = "" if area is None else f", area under ROC {area:.4f}"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="12">'
-        f'<rect width="{width}" height="{height}" fill="white"/>'
-        + _frame(0, f"held-out precision and recall{title}", "recall")
-        + f'<polyline points="{points}" fill="none" stroke="{BLUE}" stroke-width="2"/>'
-        + _frame(1, "score: good (blue) and ordinary (grey) text", "score")
-        + _bars(evaluation.negative, GREY)
-        + _bars(evaluation.positive, BLUE)
-        + "</svg>\n"
-    )
+    x, y = _scales(0)
+    curve = [(x(recall), y(p)) for _, p, recall in evaluation.curve if p is not None]
+    parts = [
+        _frame(0, f"held-out precision and recall{title}", "recall"),
+        svg.curve(curve, "s1"),
+        _frame(1, "score of good (solid) and ordinary (dashed) text", "score"),
+        _bins(evaluation.negative, "s2"),
+        _bins(evaluation.positive, "s1"),
+    ]
+    width, height = 2 * SIDE + 3 * MARGIN, SIDE + 2 * MARGIN
+    return svg.standalone(width, height, "".join(parts), "")
 
 
-def _x(panel: int, fraction: float) -> float:
-    return MARGIN + panel * (SIDE + MARGIN) + fraction * SIDE
-
-
-def _y(fraction: float) -> float:
-    return MARGIN + (1 - fraction) * SIDE
+def _scales(panel: int) -> tuple[svg.Scale, svg.Scale]:
+    left = MARGIN + panel * (SIDE + MARGIN)
+    return svg.Scale(0, 1, left, left + SIDE), svg.Scale(0, 1, MARGIN + SIDE, MARGIN)
 
 
 def _frame(panel: int, title: str, axis: str) -> str:
-    ticks = "".join(
-        f'<text x="{_x(panel, f):.0f}" y="{_y(0) + 16:.0f}" text-anchor="middle">{f}</text>'
-        f'<text x="{_x(panel, 0) - 6:.0f}" y="{_y(f) + 4:.0f}" text-anchor="end">{f}</text>'
-        for f in (0, 0.25, 0.5, 0.75, 1)
-    )
-    middle = _x(panel, 0.5)
+    x, y = _scales(panel)
     return (
-        f'<text x="{middle}" y="{MARGIN - 16}" text-anchor="middle">{title}</text>{ticks}'
-        f'<text x="{middle}" y="{_y(0) + 34:.0f}" text-anchor="middle">{axis}</text>'
-        f'<path d="M{_x(panel, 0)},{_y(1)} V{_y(0)} H{_x(panel, 1)}" fill="none" stroke="#888"/>'
+        svg.text((x.start + x.end) / 2, MARGIN - 16, title, "middle")
+        + svg.x_axis(x, y.start, axis)
+        + svg.y_axis(y, x.start, grid_to=x.end)
     )
 
 
-def _bars(counts: list[int], color: str) -> str:
+def _bins(counts: list[int], cls: str) -> str:
     """A step line; heights are shares of the fullest bin."""
+    x, y = _scales(1)
     most = max(max(counts, default=0), 1)
     corners = [
-        f"{_x(1, edge / BINS):.1f},{_y(count / most):.1f}"
-        for i, count in enumerate(counts)
-        for edge in (i, i + 1)
+        (x(edge / BINS), y(count / most)) for i, count in enumerate(counts) for edge in (i, i + 1)
     ]
-    points = " ".join(corners)
-    return f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>'
+    return svg.curve(corners, cls)

@@ -3,6 +3,8 @@
 from itertools import pairwise
 from typing import Any
 
+from train import svg
+
 BAR = 40
 WIDTH, HEIGHT, MARGIN = 640, 240, 40
 
@@ -119,29 +121,24 @@ def _change(report: dict[str, Any]) -> list[str]:
 
 def histogram_svg(report: dict[str, Any]) -> str:
     edges, counts = report["histogram"]["edges"], report["histogram"]["counts"]
-    most, n = max(counts, default=1) or 1, max(len(counts), 1)
-    step = (WIDTH - 2 * MARGIN) / n
-    bars = "".join(
-        f'<rect x="{MARGIN + i * step:.1f}" y="{HEIGHT - MARGIN - h:.1f}" width="{step - 1:.1f}" '
-        f'height="{h:.1f}" fill="#1f5fbf"/>'
-        for i, h in enumerate(count / most * (HEIGHT - 2 * MARGIN) for count in counts)
-    )
-    labels = "".join(
-        f'<text x="{MARGIN + i * step:.1f}" y="{HEIGHT - MARGIN + 16}" text-anchor="middle">'
-        f"{_number(edges[i])}</text>"
+    top, bottom = MARGIN, HEIGHT - MARGIN
+    x = svg.Scale(0, max(len(counts), 1), MARGIN, WIDTH - MARGIN)
+    y = svg.Scale(0, max(counts, default=1) or 1, bottom, top)
+    parts = [
+        svg.bar(x(i), y(n), x(1) - x(0) - 1, bottom - y(n), "fill") for i, n in enumerate(counts)
+    ]
+    parts += [
+        svg.text(x(i), bottom + 16, _number(edges[i]), "middle", "muted")
         for i in range(0, len(edges), 5)
-    )
-    marks = ""
-    for x, color in ((report["now"], "#b0b0b0"), (report["threshold"], "#c02020")):
-        inside = [i for i, (a, b) in enumerate(pairwise(edges)) if x is not None and a <= x < b]
-        for i in inside:
-            part = i + (x - edges[i]) / (edges[i + 1] - edges[i])
-            place = MARGIN + part * step
-            marks += f'<path d="M{place:.1f},{MARGIN} V{HEIGHT - MARGIN}" stroke="{color}"/>'
+    ]
+    for name, value, cls in (
+        ("now", report["now"], "rule"),
+        ("wanted", report["threshold"], "stroke s5"),
+    ):
+        for i, (low, high) in enumerate(pairwise(edges)):
+            if value is not None and low <= value < high:
+                place = x(i + (value - low) / (high - low))
+                parts.append(svg.line(place, bottom, place, top, cls))
+                parts.append(svg.text(place + 3, top + (8 if name == "now" else 20), name))
     title = f"{report['rule']} of {report['source']}: {report['signal']}"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        'font-family="sans-serif" font-size="12">'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
-        f'<text x="{MARGIN}" y="20">{title}</text>{bars}{labels}{marks}</svg>\n'
-    )
+    return svg.standalone(WIDTH, HEIGHT, "".join(parts), title)

@@ -1,64 +1,43 @@
-"""The loss curves as a small SVG, written by hand: a plotting library would be the largest
-dependency of this room."""
+"""The loss curves of a training run as a picture."""
 
 from collections.abc import Sequence
-from html import escape
 
-WIDTH, HEIGHT, MARGIN = 640, 360, 48
-# Okabe and Ito's colours, which the colour-blind tell apart
-COLOURS = ("#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#b5a900", "#666666")
+from train import svg
+
+WIDTH, HEIGHT = 640, 360
+LEFT, RIGHT, TOP, BOTTOM = 48, WIDTH - 96, 40, HEIGHT - 44
 
 
 def loss_svg(log: Sequence[dict], title: str) -> str:
     """Loss in nats a token of steps 1, 2, ..., from the lines of metrics.jsonl: each step's, and
     moving averages over a tenth of the steps of it and of each source's."""
     losses = [line["loss"] for line in log]
-    smooth = _smooth(losses)
     names = sorted({name for line in log for name in line.get("loss_by_source", {})})
     curves = {
-        name: _smooth([line.get("loss_by_source", {}).get(name) for line in log]) for name in names
+        name: smooth([line.get("loss_by_source", {}).get(name) for line in log]) for name in names
     }
-    shown = [v for curve in (losses, *curves.values()) for v in curve if v is not None]
-    low, high = min(shown), max(shown)
-    pad = (high - low) * 0.05 or 1.0
-    low, high = low - pad, high + pad
-    span = max(len(losses) - 1, 1)
-
-    def points(values: Sequence[float | None]) -> str:
-        return " ".join(
-            f"{MARGIN + step / span * (WIDTH - 2 * MARGIN):.1f},"
-            f"{HEIGHT - MARGIN - (v - low) / (high - low) * (HEIGHT - 2 * MARGIN):.1f}"
-            for step, v in enumerate(values)
-            if v is not None
-        )
-
-    left, right, top, bottom = MARGIN, WIDTH - MARGIN, MARGIN, HEIGHT - MARGIN
-    ticks = "".join(
-        f'<text x="{left - 6}" y="{bottom - f * (bottom - top):.0f}" text-anchor="end">'
-        f"{low + f * (high - low):.2f}</text>"
-        for f in (0, 0.25, 0.5, 0.75, 1)
-    )
-    by_source = "".join(
-        f'<polyline points="{points(curve)}" fill="none" stroke="{COLOURS[i % len(COLOURS)]}"/>'
-        f'<text x="{right}" y="{top + 14 * (i + 1)}" text-anchor="end" '
-        f'fill="{COLOURS[i % len(COLOURS)]}">{escape(name)}</text>'
-        for i, (name, curve) in enumerate(curves.items())
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        'font-family="sans-serif" font-size="12">'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
-        f'<text x="{WIDTH / 2}" y="24" text-anchor="middle">{escape(title)}</text>{ticks}'
-        f'<text x="{left}" y="{bottom + 18}">1</text>'
-        f'<text x="{right}" y="{bottom + 18}" text-anchor="end">step {len(losses)}</text>'
-        f'<path d="M{left},{top} V{bottom} H{right}" fill="none" stroke="#888"/>'
-        f'<polyline points="{points(losses)}" fill="none" stroke="#b7c9e2"/>{by_source}'
-        f'<polyline points="{points(smooth)}" fill="none" stroke="#1f5fbf" stroke-width="2"/>'
-        "</svg>\n"
-    )
+    curves["all"] = smooth(losses)
+    shown = [v for values in (losses, *curves.values()) for v in values if v is not None]
+    x = svg.Scale(1, max(len(losses), 2), LEFT, RIGHT)
+    y = svg.padded(shown, BOTTOM, TOP)
+    parts = [svg.x_axis(x, BOTTOM, "step"), svg.y_axis(y, LEFT, grid_to=RIGHT)]
+    parts.append(svg.curve(_points(losses, x, y), "faint"))
+    ends = [_points(values, x, y)[-1][1] for values in curves.values()]
+    places = svg.spread(ends, 13, TOP, BOTTOM)
+    for i, (name, values) in enumerate(curves.items()):
+        series = "s0" if name == "all" else f"s{i % (svg.SERIES - 1) + 1}"
+        parts.append(svg.curve(_points(values, x, y), series))
+        parts.append(svg.text(RIGHT + 6, places[i] + 4, svg.shortened(name, 14), cls=series))
+    return svg.standalone(WIDTH, HEIGHT, "".join(parts), title)
 
 
-def _smooth(values: Sequence[float | None]) -> list[float | None]:
+def _points(
+    values: Sequence[float | None], x: svg.Scale, y: svg.Scale
+) -> list[tuple[float, float]]:
+    return [(x(step), y(v)) for step, v in enumerate(values, 1) if v is not None]
+
+
+def smooth(values: Sequence[float | None]) -> list[float | None]:
     """Means over a tenth of them; a step without a value has none."""
     window = max(1, len(values) // 10)
     out: list[float | None] = []
