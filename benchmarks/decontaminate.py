@@ -197,7 +197,7 @@ def speed(path: str, texts: list[str], repeats: int) -> dict[str, list[float]]:
     megabytes = sum(len(t.encode()) for t in texts) / 1e6
     config = Decontaminate(against=(path,))
     started = time.process_time()
-    n = len(load_sets(config).ngram_words)
+    n = len(load_sets(config).item_offsets) - 1
     print(f"  {n:,} n-grams, loaded in {time.process_time() - started:.1f} s of CPU time")
     known = plain_set(path)
     sides = {
@@ -248,7 +248,7 @@ def main() -> None:
         figures = {
             "corpusmill": measure(corpusmill(path), folder),
             "n = 8": measure(corpusmill(path, n=8), folder),
-            "ignore_numbers": measure(corpusmill(path, ignore_numbers=True), folder),
+            "with numbers": measure(corpusmill(path, ignore_numbers=False), folder),
             "plain set": measure(plain_set(path), folder),
         }
         if Path(args.peers).exists():

@@ -38,11 +38,9 @@ class Measured(NamedTuple):
     span_end: np.ndarray  # int32
 
 
-def measure_contamination(
-    texts: pa.Array | pa.ChunkedArray, sets: TestSets, ignore_numbers: bool = False
-) -> Measured:
+def measure_contamination(texts: pa.Array | pa.ChunkedArray, sets: TestSets) -> Measured:
     """What of the test sets each text holds; nothing, for a null text."""
-    words = folded_words(*text_buffers(texts), ignore_numbers, sets.vocabulary)
+    words = folded_words(*text_buffers(texts), sets.vocabulary)
     bounds = words.word_offsets
     n_docs = len(bounds) - 1
     place, length, end, item, position, answer = _item_matches(words, sets)
@@ -67,23 +65,22 @@ def measure_contamination(
 
 
 def _item_matches(words: Words, sets: TestSets) -> tuple[np.ndarray, ...]:
-    """(first word, length, past the last or its answer, item, position in the item, its answer is
-    there) of each n-gram of an item that counts, in the order of places."""
-    place, ngram = find_ngrams(words, sets.ngrams)
+    """(first word, its words in the item, past the last or its answer, item, position in the item,
+    its answer is there) of each n-gram of an item that counts, in the order of places."""
+    place, past, ngram = find_ngrams(words, sets.ngrams)
     n_sharing = np.diff(sets.item_offsets)[ngram]
     first = np.repeat(sets.item_offsets[ngram] - np.cumsum(n_sharing) + n_sharing, n_sharing)
     entry = first + np.arange(len(first))
-    place, ngram = np.repeat(place, n_sharing), np.repeat(ngram, n_sharing)
+    place, end = np.repeat(place, n_sharing), np.repeat(past, n_sharing)
     item, position = sets.items[entry].astype(np.int64), sets.positions[entry].astype(np.int64)
-    length = sets.ngram_words[ngram]
-    end = place + length
+    length = sets.lengths[entry]
     short_question = length < MIN_WORDS
     in_answer = position >= sets.question_words[item]
     n_answer = np.diff(sets.first_word)[item] - sets.question_words[item]
-    # A short answer is looked for once, after the last n-gram of a run of them.
+    # A short answer is looked for once, after the last of n-grams that overlap.
     order = np.lexsort((place, item))
     runs_on = np.zeros(len(place), bool)
-    follows = (item[order][1:] == item[order][:-1]) & (place[order][1:] == place[order][:-1] + 1)
+    follows = (item[order][1:] == item[order][:-1]) & (place[order][1:] < end[order][:-1])
     runs_on[order[:-1]] = follows
     asks = (n_answer > 0) & (n_answer < MIN_WORDS) & ~in_answer & (short_question | ~runs_on)
     at = np.flatnonzero(asks)

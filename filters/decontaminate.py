@@ -34,16 +34,16 @@ class Decontaminate:
     report: only the signals and the table contamination/ say what was found."""
     n: int = 13
     """Words in an n-gram, 8 to 20. A shorter question or answer of 8 words or more is matched as a
-    whole, a question of 5 to 7 words with its answer after it."""
+    whole, with its numbers; a question of 5 to 7 words with its answer after it."""
     question: tuple[str, ...] | None = None
     """Fields that are the question, of all files that `sets` does not name; see ItemFields."""
     answer: tuple[str, ...] | None = None
     """Fields that are the answer."""
     sets: dict[str, ItemFields] = field(default_factory=dict)
     """By file name, what is the question and the answer in that file."""
-    ignore_numbers: bool = False
-    """Any number is like any other: finds items whose numbers were changed, and what only looks
-    like them: problems of one template."""
+    ignore_numbers: bool = True
+    """An n-gram is of n words that do not begin with a digit, whatever numbers are between them: an
+    item with other numbers is found. false: numbers are words like others, as in GPT-3."""
     min_matched_ngrams: int = 1
     """A document is marked where as many of its n-grams, or more, are in the test sets."""
     min_item_fraction: float = 0.0
@@ -83,7 +83,7 @@ def decontaminate(docs: pa.Table, config: Decontaminate) -> pa.Table:
     n-grams were found; similarity is the share of its words."""
     sets = load_sets(config)
     texts = docs["text"].combine_chunks()
-    found = measure_contamination(texts, sets, config.ignore_numbers)
+    found = measure_contamination(texts, sets)
     pairs = found.pairs
     absent = texts.is_null().to_numpy(zero_copy_only=False)
     best = _best_pairs(pairs, len(texts))

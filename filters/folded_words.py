@@ -34,23 +34,19 @@ _MANY = np.uint32(1 << 31)  # the fold is a place in `more`: a length, then as m
 _START = np.uint64(0x9E3779B97F4A7C15)
 _FACTOR = np.uint64(0xC2B2AE3D27D4EB4F)
 
+NUMBER = np.uint64(1 << 63)
+"""The bit of a word's hash that is set where the word begins with a digit."""
 NO_WORDS = np.zeros(2, np.uint64)
 """A vocabulary without a word: no hyphen at a line's end is taken out."""
 
 
-def folded_words(
-    data: np.ndarray,
-    offsets: np.ndarray,
-    ignore_numbers: bool = False,
-    vocabulary: np.ndarray = NO_WORDS,
-) -> Words:
+def folded_words(data: np.ndarray, offsets: np.ndarray, vocabulary: np.ndarray = NO_WORDS) -> Words:
     """The words of UTF-8 texts, as (data uint8, offsets int32) of an Arrow string array. Each Han,
     kana, Thai, Lao, Khmer or Myanmar letter is a word.
 
-    ignore_numbers: all numbers are the same number, `1,250.5` too.
     vocabulary: uint64, an open-addressing table of the hashes of words (see `kernels.slot_of`).
     """
-    return Words(*_folded_words(data, offsets, ignore_numbers, vocabulary, *_tables()))
+    return Words(*_folded_words(data, offsets, vocabulary, *_tables()))
 
 
 def fold(character: str) -> str:
@@ -111,8 +107,13 @@ def _extended(h: np.uint64, code: int, folds: np.ndarray, more: np.ndarray) -> n
     return h
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _word_hash(h: np.uint64, number: np.uint64) -> np.uint64:
+    return (mix(h) & ~NUMBER) | number
+
+
 @njit(cache=True, nogil=True)
-def _folded_words(data, offsets, ignore_numbers, vocabulary, does, folds, more):
+def _folded_words(data, offsets, vocabulary, does, folds, more):
     n_docs = len(offsets) - 1
     # As in words.split_words: two bytes hold at most one word.
     most = (offsets[n_docs] - offsets[0]) // 2 + n_docs
@@ -126,20 +127,19 @@ def _folded_words(data, offsets, ignore_numbers, vocabulary, does, folds, more):
         at = start = end = first
         kind = _ENDS  # of the open word
         h = raw = joined = _START  # of the open word, of the last, and of the two as one
-        number = soft = joins = False  # last a digit, last a soft hyphen; a break came before
+        number = number_before = np.uint64(0)  # the bit of the open word, and of the last
+        soft = joins = False  # last a soft hyphen; a break came before
         hyphen = 0  # after a word: 1 a hyphen, 2 a hyphen and the end of the line
         while at <= past:
             if kind == _JOINS and not joins:  # most of most texts
                 while at < past and data[at] < 0x80 and does[data[at]] == _JOINS:
                     h = _stirred(h, np.uint64(folds[data[at]]))
                     at += 1
-                    end, number, soft = at, False, False
+                    end, soft = at, False
             code, width, here = 0, 1, _ENDS  # a text ends its last word
             if at < past:
                 code, width = decode(data, at, past)
                 here = does[code]
-                if ignore_numbers and number and code in (44, 46) and at + 1 < past:  # , .
-                    here = _SKIPPED if does[data[at + 1]] == _NUMBER else here
             if here == _SKIPPED or (here == _FOLLOWS and kind == _ENDS):
                 soft = code == _SOFT_HYPHEN
                 at += width
@@ -150,13 +150,14 @@ def _folded_words(data, offsets, ignore_numbers, vocabulary, does, folds, more):
                 here in (_JOINS, _NUMBER) and kind in (_JOINS, _NUMBER)
             )
             if kind != _ENDS and not more_of_it:
-                if joins and vocabulary[slot_of(vocabulary, mix(joined))] != 0:
+                whole = _word_hash(joined, number_before)
+                if joins and vocabulary[slot_of(vocabulary, whole)] != 0:
                     n -= 1
                     raw = joined
                 else:
                     starts[n] = start
-                    raw = h
-                hashes[n], ends[n] = mix(raw), end - first
+                    raw, number_before = h, number
+                hashes[n], ends[n] = _word_hash(raw, number_before), end - first
                 n += 1
                 hyphen = 0
                 if kind != _ALONE:
@@ -171,14 +172,13 @@ def _folded_words(data, offsets, ignore_numbers, vocabulary, does, folds, more):
                     hyphen = 0
             if here in (_JOINS, _NUMBER, _ALONE, _FOLLOWS):
                 if kind == _ENDS:
-                    start, h, kind, number = at - first, _START, here, False
-                folded = 48 if ignore_numbers and here == _NUMBER else code
-                if not (ignore_numbers and number and here == _NUMBER):
-                    h = _extended(h, folded, folds, more)
-                    if joins:
-                        joined = _extended(joined, folded, folds, more)
+                    start, h, kind = at - first, _START, here
+                    number = NUMBER if here == _NUMBER else np.uint64(0)
+                h = _extended(h, code, folds, more)
+                if joins:
+                    joined = _extended(joined, code, folds, more)
                 end = at + width
-            number, soft = here == _NUMBER, False
+            soft = False
             at += width
         word_offsets[d + 1] = n
     return hashes[:n], starts[:n], ends[:n], word_offsets

@@ -2,8 +2,9 @@
 the cache, then a table.
 
 The filter passes one word in 16 by chance, so that the table, which does not fit the cache, is
-seldom asked: 110 MB/s of English with a million n-grams. N-grams of other lengths than n are looked
-for only where their first HEAD words pass a filter of their own.
+seldom asked: 110 MB/s of English with a million n-grams. An n-gram can pass over numbers; whole
+passages of other lengths, numbers included, are looked for only where their first HEAD words pass a
+filter of their own.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from numba import njit
 from filters.kernels import Words, mix, slot_of, table_size
 
 HEAD = 5
-"""Words of the shortest n-gram."""
+"""Words of the shortest whole passage."""
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that a rolling hash modulo 2^64 loses nothing
 _BITS_PER_NGRAM = 16  # of the filter before the table: 1 word in 16 passes it by chance
@@ -24,39 +25,43 @@ class NGrams(NamedTuple):
     """Different n-grams, by number, and how to find them: first a filter that stays in the cache,
     then a table. A million n-grams take 2 MB and 25 MB."""
 
-    n: int  # words of the usual n-gram
+    n: int  # words of an n-gram
+    passed_over: (
+        np.uint64
+    )  # folded_words.NUMBER: words with this bit are no words of an n-gram; 0: all are
     keys: np.ndarray  # uint64, open addressing over hashes, 0 where empty
-    numbers: np.ndarray  # int32, the number of the n-gram in each slot
+    ids: np.ndarray  # int32, the number of the n-gram in each slot
     bits: np.ndarray  # uint64, a bit set for each hash
-    short_lengths: np.ndarray  # int64, of n-grams of fewer than n words
-    short_bits: np.ndarray  # uint64, a bit set for the first HEAD of each of those
+    whole_lengths: np.ndarray  # int64, words of the whole passages
+    whole_bits: np.ndarray  # uint64, a bit set for the first HEAD of each of those
 
 
 def build(
-    keys: np.ndarray, lengths: np.ndarray, n: int, words: Words, places: np.ndarray
+    keys: np.ndarray, n: int, passed_over: np.uint64, lengths: np.ndarray, heads: np.ndarray
 ) -> NGrams:
-    table_keys, numbers = key_table(keys)
-    short = np.flatnonzero(lengths < n)
-    heads = ngram_hashes(words.word_hash, words.word_offsets, HEAD)[places[short]]
+    """keys: of all; lengths, heads: words and hash of the first HEAD, of the whole passages."""
+    table_keys, ids = key_table(keys)
     return NGrams(
         n=n,
+        passed_over=passed_over,
         keys=table_keys,
-        numbers=numbers,
+        ids=ids,
         bits=_bit_filter(keys),
-        short_lengths=np.unique(lengths[short]),
-        short_bits=_bit_filter(heads),
+        whole_lengths=np.unique(lengths),
+        whole_bits=_bit_filter(heads),
     )
 
 
-def find_ngrams(words: Words, ngrams: NGrams) -> tuple[np.ndarray, np.ndarray]:
-    """(word it starts at, number) of each n-gram that is in the index, in the order of places."""
+def find_ngrams(words: Words, ngrams: NGrams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(first word, past the last, number) of each n-gram that is in the index, in the order of
+    first words."""
     fields: Any = ngrams
     return _find(words.word_hash, words.word_offsets, HEAD, *fields)
 
 
 def keys_of(ngrams: NGrams, wanted: np.ndarray) -> np.ndarray:
     used = ngrams.keys != 0
-    return ngrams.keys[used][np.isin(ngrams.numbers[used], wanted)]
+    return ngrams.keys[used][np.isin(ngrams.ids[used], wanted)]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -106,42 +111,53 @@ def ngram_hashes(word_hash: np.ndarray, word_offsets: np.ndarray, length: int) -
 
 
 @njit(cache=True, nogil=True)
-def _find(word_hash, word_offsets, head, n, keys, numbers, bits, short_lengths, short_bits):
-    places, found = np.empty(64, np.int64), np.empty(64, np.int64)
+def _find(
+    word_hash, word_offsets, head, n, passed_over, keys, ids, bits, whole_lengths, whole_bits
+):
+    places, pasts = np.empty(64, np.int64), np.empty(64, np.int64)
+    found = np.empty(64, np.int64)
     n_found = 0
     drop, head_drop = np.uint64(1), np.uint64(1)  # the factor of the word that leaves a window
     for _ in range(n):
         drop *= _BASE
     for _ in range(head):
         head_drop *= _BASE
-    room = len(short_lengths) + 1
+    room = len(whole_lengths) + 1
     for d in range(len(word_offsets) - 1):
         first, past = word_offsets[d], word_offsets[d + 1]
         rolling, head_rolling = np.uint64(0), np.uint64(0)
+        start, held = first, 0  # of the n-gram that ends here
         for end in range(first, past):
             if n_found + room + 1 > len(places):
                 places = np.concatenate((places, np.empty_like(places)))
+                pasts = np.concatenate((pasts, np.empty_like(pasts)))
                 found = np.concatenate((found, np.empty_like(found)))
-            rolling = rolling * _BASE + word_hash[end]
-            if end - first >= n:
-                rolling -= word_hash[end - n] * drop
-            if end - first >= n - 1:
+            if word_hash[end] & passed_over == 0:
+                rolling = rolling * _BASE + word_hash[end]
+                if held == n:
+                    rolling -= word_hash[start] * drop
+                    start += 1
+                else:
+                    held += 1
+                while word_hash[start] & passed_over != 0:
+                    start += 1
                 key = _key(rolling, n)
-                if _has_bit(bits, key):
+                if held == n and _has_bit(bits, key):
                     slot = slot_of(keys, key)
                     if keys[slot] == key:
-                        places[n_found], found[n_found] = end - n + 1, numbers[slot]
+                        places[n_found], pasts[n_found] = start, end + 1
+                        found[n_found] = ids[slot]
                         n_found += 1
-            if len(short_lengths) == 0:
+            if len(whole_lengths) == 0:
                 continue
             head_rolling = head_rolling * _BASE + word_hash[end]
             if end - first >= head:
                 head_rolling -= word_hash[end - head] * head_drop
-            if end - first < head - 1 or not _has_bit(short_bits, _key(head_rolling, head)):
+            if end - first < head - 1 or not _has_bit(whole_bits, _key(head_rolling, head)):
                 continue
             at, whole = end - head + 1, head_rolling
             length = head
-            for wanted in short_lengths:
+            for wanted in whole_lengths:
                 if at + wanted > past:
                     break
                 while length < wanted:
@@ -150,7 +166,7 @@ def _find(word_hash, word_offsets, head, n, keys, numbers, bits, short_lengths, 
                 key = _key(whole, length)
                 slot = slot_of(keys, key)
                 if keys[slot] == key:
-                    places[n_found], found[n_found] = at, numbers[slot]
+                    places[n_found], pasts[n_found], found[n_found] = at, at + wanted, ids[slot]
                     n_found += 1
     order = np.argsort(places[:n_found], kind="mergesort")
-    return places[:n_found][order], found[:n_found][order]
+    return places[:n_found][order], pasts[:n_found][order], found[:n_found][order]

@@ -247,8 +247,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument(f"--{name}", nargs="+", metavar="FIELD", help=text)
     text = "files with a column text; what is common there does not count"
     sub.add_argument("--background", nargs="+", metavar="PATHS", help=text)
-    text = "any number is like any other"
-    sub.add_argument("--ignore-numbers", action="store_const", const=True, help=text)
+    text = "numbers are words like others: an item with other numbers is not found"
+    sub.add_argument(
+        "--with-numbers", dest="ignore_numbers", action="store_const", const=False, help=text
+    )
     text = "of a document in the test sets, from which it is removed (default 1)"
     sub.add_argument("--min-matched-ngrams", type=int, metavar="N", help=text)
     text = "of an item's words in a document, from which it is removed (default 0)"

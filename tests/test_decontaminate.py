@@ -25,7 +25,7 @@ from filters.decontaminate import testset_summary as summary_of  # pytest would 
 from filters.testsets import ItemFields
 
 LONG = (
-    "A farmer has 17 sheep and sells all but nine of them at the spring market in town. "
+    "A farmer has seventeen sheep and sells all but nine of them at the spring market in town. "
     "How many sheep does he drive home in the evening?"
 )
 OTHER = (
@@ -130,7 +130,7 @@ def test_min_matched_ngrams(quiz: str) -> None:
 
 def test_a_template_of_many_items_does_not_count(tmp_path: Path) -> None:
     template = "Read the passage below and choose the best answer to the question that follows it: "
-    items = [{"q": f"{template} {LONG.replace('17', f'{n} fat')}"} for n in range(4)]
+    items = [{"q": f"{template} {LONG.replace('seventeen', f'{n} fat')}"} for n in range(4)]
     path = write(tmp_path / "t.jsonl", items)
     text = f"{template} something else."
     for most, rule in ((3, None), (4, "test_item")):
@@ -227,68 +227,65 @@ def test_a_mistake_in_the_config(values: dict[str, Any], message: str) -> None:
         Decontaminate(**values)
 
 
+def slow_windows(words: list[str], n: int, lengths: set[int], ignore_numbers: bool) -> list[Any]:
+    """(n-gram, place, past its end) of n words that count, and of passages of some lengths."""
+    counted = [i for i, w in enumerate(words) if not (ignore_numbers and w.isdigit())]
+    spans = [counted[k : k + n] for k in range(len(counted) - n + 1)]
+    found = [(tuple(words[i] for i in span), span[0], span[-1] + 1) for span in spans]
+    for k in lengths:
+        found += [(("whole", *words[i : i + k]), i, i + k) for i in range(len(words) - k + 1)]
+    return found
+
+
 def slow_measure(
-    docs: list[list[str]], items: list[list[str]], n: int, most: int
+    docs: list[list[str]], items: list[list[str]], n: int, most: int, ignore_numbers: bool
 ) -> list[tuple[int, float, list[int], list[float]]]:
     """(places of n-grams, fraction of words covered, items found, fraction of each) for items that
     are questions without an answer."""
-    ngrams = []
+
+    def usable(gram: tuple[str, ...]) -> bool:
+        gram = gram[1:] if gram[0] == "whole" else gram
+        others = sum(not w.isdigit() for w in gram)
+        return 2 * len(set(gram)) > len(gram) and others >= min(8, (len(gram) + 1) // 2)
+
+    ngrams: list[dict[tuple[str, ...], set[int]]] = []  # and the words of the item it first covers
     for item in items:
-        k = min(n, len(item))
-        grams = {tuple(item[at : at + k]) for at in range(len(item) - k + 1)} if k >= 8 else set()
-        ngrams.append({gram for gram in grams if 2 * len(set(gram)) > k})
-    for gram in set().union(*ngrams):
-        if sum(gram in grams for grams in ngrams) > most:
-            for grams in ngrams:
-                grams.discard(gram)
-
-    def covered(words: list[str], grams: set[tuple[str, ...]], first: bool = False) -> set[int]:
-        seen: dict[tuple[str, ...], int] = {}
-        for at in range(len(words)):
-            for k in {len(gram) for gram in grams}:
-                gram = tuple(words[at : at + k])
-                if gram in grams and not (first and gram in seen):
-                    seen[gram] = at
-        spans = (
-            [(seen[gram], len(gram)) for gram in seen]
-            if first
-            else [
-                (at, len(gram))
-                for gram in grams
-                for at in range(len(words))
-                if tuple(words[at : at + len(gram)]) == gram
-            ]
-        )
-        return {at + i for at, length in spans for i in range(length)}
-
+        windows = slow_windows(item, n, set(), ignore_numbers)
+        whole = {len(item)} if not windows and 8 <= len(item) <= 64 else set()
+        grams: dict[tuple[str, ...], set[int]] = {}
+        for gram, at, end in windows or slow_windows(item, n, whole, ignore_numbers):
+            if usable(gram):
+                grams.setdefault(gram, set(range(at, end)))
+        ngrams.append(grams)
+    known = {g for grams in ngrams for g in grams}
+    known = {g for g in known if sum(g in grams for grams in ngrams) <= most}
+    ngrams = [{g: at for g, at in grams.items() if g in known} for grams in ngrams]
+    lengths = {len(g) - 1 for g in known if g[0] == "whole"}
     rows = []
     for doc in docs:
-        held = {
-            gram
-            for grams in ngrams
-            for gram in grams
-            if any(tuple(doc[at : at + len(gram)]) == gram for at in range(len(doc)))
-        }
-        places = {
-            at for gram in held for at in range(len(doc)) if tuple(doc[at : at + len(gram)]) == gram
-        }
-        found = [i for i, grams in enumerate(ngrams) if grams & held]
+        held = [w for w in slow_windows(doc, n, lengths, ignore_numbers) if w[0] in known]
+        covered = {i for _, at, end in held for i in range(at, end)}
+        here = {gram for gram, _, _ in held}
+        found = [i for i, grams in enumerate(ngrams) if here & set(grams)]
         fractions = [
-            len(covered(items[i], ngrams[i] & held, first=True))
-            / len(covered(items[i], ngrams[i], first=True))
+            len(set().union(*(at for g, at in ngrams[i].items() if g in here)))
+            / len(set().union(*ngrams[i].values()))
             for i in found
         ]
-        rows.append((len(places), len(covered(doc, held)) / max(len(doc), 1), found, fractions))
+        places = len({at for _, at, _ in held})
+        rows.append((places, len(covered) / max(len(doc), 1), found, fractions))
     return rows
 
 
-words = st.lists(st.sampled_from("abcdefgh"), max_size=30)
+words = st.lists(st.sampled_from("abcdefgh"), max_size=30) | st.lists(
+    st.sampled_from("abcdefgh123"), max_size=30
+)
 
 
 @settings(deadline=None, max_examples=200)  # the first example compiles
-@given(data=st.data(), n=st.integers(8, 13), most=st.integers(1, 3))
+@given(data=st.data(), n=st.integers(8, 13), most=st.integers(1, 3), ignore=st.booleans())
 def test_against_plain_python(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, n: int, most: int
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, n: int, most: int, ignore: bool
 ) -> None:
     items = data.draw(st.lists(words, min_size=1, max_size=6))
     # Documents are made of pieces of items, or nothing would be found.
@@ -301,7 +298,8 @@ def test_against_plain_python(
     ]
     path = tmp_path_factory.mktemp("sets") / "x.jsonl"
     write(path, [{"q": " ".join(item)} for item in items])
-    sets = load_sets(Decontaminate(against=(str(path),), n=n, max_items_per_ngram=most))
+    values: dict[str, Any] = {"n": n, "max_items_per_ngram": most, "ignore_numbers": ignore}
+    sets = load_sets(Decontaminate(against=(str(path),), **values))
     found = measure_contamination(table([" ".join(doc) for doc in docs])["text"], sets)
     pairs = found.pairs
     rows = [
@@ -310,7 +308,7 @@ def test_against_plain_python(
             zip(found.n_matched_ngrams.tolist(), found.matched_fraction.tolist(), strict=True)
         )
     ]
-    expected = slow_measure(docs, items, n, most)
+    expected = slow_measure(docs, items, n, most, ignore)
     assert [(r[0], r[1], r[2], r[3].tolist()) for r in rows] == expected
 
 
@@ -360,15 +358,46 @@ def test_min_item_fraction(quiz: str) -> None:
         assert docs["decontaminate.item_fraction"].to_pylist() == [0.5]
 
 
-def test_changed_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["9", "9 999", "12,000.75", "٣", "7th", ""])
+def test_changed_numbers(tmp_path: Path, number: str) -> None:
     item = (
-        "Ann buys 1,200 eggs at 3.50 each and 12 hens at 7 each, sells 80 and eats 6. What is left?"
+        "Ann buys 1,200 eggs at 3.50 each and 12 hens at 7 each, sells 80 and eats 6. What is left "
+        "of her money in the end?"
     )
     path = write(tmp_path / "m.jsonl", [{"q": item}])
-    changed = re.sub(r"[\d.,]*\d", "9", item)
+    changed = re.sub(r"[\d.,]*\d", number, item)
     for ignore, rule in ((False, None), (True, "test_item")):
         config = Decontaminate(against=(path,), ignore_numbers=ignore)
-        assert decontaminate(table([changed]), config)["rule"].to_pylist() == [rule]
+        docs = decontaminate(table([f"x {changed} y 1"]), config)
+        assert docs["rule"].to_pylist() == [rule]
+        assert docs["similarity"].to_pylist() == [1.0 if rule else None]
+    config = Decontaminate(against=(path,), mode="cut", context_chars=0, min_piece_chars=0)
+    assert decontaminate(table([f"x {changed} y"]), config)["text"].to_pylist() == ["x\n\ny"]
+
+
+def test_a_short_item_counts_with_its_own_numbers(tmp_path: Path) -> None:
+    short = "Find the greatest common divisor of 12 and 18 in base 10."
+    asked = "How many legs have two dogs?"
+    items = [{"q": short}, {"q": asked, "answer": 8}]
+    path = write(tmp_path / "m.jsonl", items)
+    values = [
+        short, short.replace("12", "15"), f"{asked} They have 8.", f"{asked} They have 9.",
+    ]  # fmt: skip
+    docs = decontaminate(table(values), Decontaminate(against=(path,)))
+    assert docs["matched_id"].to_pylist() == ["m.jsonl/0", None, "m.jsonl/1", None]
+
+
+def test_lists_and_tables_of_numbers_are_no_test_item(tmp_path: Path) -> None:
+    numbers = ", ".join(str(i * 37 % 101) for i in range(60))
+    table_of = "\n".join(f"row {i}, {i * i}, {i / 7:.4f}" for i in range(40))
+    mixed = f"{OTHER} It costs {numbers}. {LONG}"
+    path = write(tmp_path / "m.jsonl", [{"q": numbers}, {"q": table_of}, {"q": mixed}])
+    changed = re.sub(r"\d+", lambda m: str(int(m[0]) + 1), f"{numbers}\n{table_of}")
+    docs = decontaminate(table([numbers, changed, table_of, mixed]), Decontaminate(against=(path,)))
+    assert docs["matched_id"].to_pylist() == [None, None, None, "m.jsonl/2"]
+    assert summary_of(Decontaminate(against=(path,)))["m.jsonl"] == {
+        "items": 3, "items_too_short": 0, "items_without_ngrams": 2
+    }  # fmt: skip
 
 
 def test_what_is_common_in_the_background_does_not_count(tmp_path: Path, quiz: str) -> None:
@@ -467,5 +496,6 @@ def test_real_test_sets(shared_data: Path) -> None:
     docs = decontaminate(table(bare + books), Decontaminate(against=tuple(paths)))
     assert docs["rule"].to_pylist() == ["test_item"] * len(items) + [None] * len(books)
     numbers = [int(name.split("/")[1]) for name in docs["matched_id"].to_pylist()[: len(items)]]
+    numbers[1319 + 61] -= 56 - 61  # HumanEval/56 and 61 differ by kinds of brackets
     assert len(items) == 1483 and numbers == [*range(1319), *range(164)]
     assert min(docs["similarity"].to_pylist()[:1319]) > 0.95

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.folded_words import NO_WORDS, fold, folded_words
+from filters.folded_words import NO_WORDS, NUMBER, fold, folded_words
 from filters.kernels import IDEOGRAPH, UNSPACED, character_tables, text_buffers
 from filters.ngram_table import key_table
 
 
-def hashes(texts: list[str], ignore_numbers: bool = False, vocabulary=NO_WORDS) -> list[list[int]]:
+def hashes(texts: list[str], vocabulary=NO_WORDS) -> list[list[int]]:
     data, offsets = text_buffers(pa.array(texts, pa.string()))
-    words = folded_words(data, offsets, ignore_numbers, vocabulary)
+    words = folded_words(data, offsets, vocabulary)
     ends = words.word_offsets
     return [words.word_hash[a:b].tolist() for a, b in pairwise(ends)]
 
@@ -59,14 +59,13 @@ def test_a_hyphen_at_the_end_of_a_line():
     assert hashes(["exam-", "ple"], vocabulary=known) == hashes(["exam", "ple"])
 
 
-def test_numbers_are_one_number():
-    for text in ("in 7 days", "in 1,250.5 days", "in ١٢ days"):
-        assert hashes([text], ignore_numbers=True) == hashes(["in 3 days"], ignore_numbers=True)
-    for text in ("in 7. days 8", "a7b c", "7, 8 x"):
-        assert hashes([text], ignore_numbers=True) == hashes(
-            [text.replace("7", "99").replace("8", "3")], ignore_numbers=True
-        )
-    assert hashes(["7, 8"], ignore_numbers=True) != hashes(["7,8"], ignore_numbers=True)
+def test_words_that_begin_with_a_digit_bear_a_bit():
+    [words] = hashes(["in 1,250.5 days a7 7th ١٢ ４x x² a½"])
+    known = [bool(word & int(NUMBER)) for word in words]
+    assert known == [False, True, True, True, False, False, True, True, True, False, False]
+    vocabulary = vocabulary_of("3dimensional")
+    [joined] = hashes(["3dimen-\nsional"], vocabulary)
+    assert joined == hashes(["3dimensional"])[0] and joined[0] & int(NUMBER)
 
 
 CLASSES, _ = character_tables()
