@@ -176,8 +176,8 @@ def verify_partition(
 
 
 def components_task(part: Part, forests: list[str], partitions: int) -> dict[str, Any]:
-    """Merges the contracted partitions. Holds 16 bytes for each document with a verified edge, and
-    one forest; 8 more while the documents are gathered."""
+    """Merges the contracted partitions. Holds 34 bytes for each document with a verified edge, and
+    one forest."""
 
     def each() -> Any:
         for path in forests:
