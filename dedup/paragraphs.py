@@ -50,8 +50,9 @@ class Paragraphs:
     line."""
     words: int = 13
     """Words in an n-gram; case, punctuation and spacing are not compared."""
-    min_words: int = 13
-    """A shorter paragraph stays; one from here to `words` is compared as a whole."""
+    min_words: int = 0
+    """A shorter paragraph stays; one from here to `words` is compared as a whole. 0: `words`, so
+    all without an n-gram stay."""
     min_repeated_fraction: float = 0.8
     """The share of n-grams seen before from which a paragraph or a document goes."""
     remove: Literal["both", "paragraphs", "documents"] = "both"
@@ -63,8 +64,8 @@ class Paragraphs:
     def __post_init__(self) -> None:
         if self.words < 2:
             raise ValueError(f"words {self.words} is below 2: every word would be an n-gram")
-        if not 1 <= self.min_words <= self.words:
-            raise ValueError(f"min_words {self.min_words} is not within 1..words = {self.words}")
+        if not 0 <= self.min_words <= self.words:
+            raise ValueError(f"min_words {self.min_words} is not within 0..words = {self.words}")
         if not 0 < self.min_repeated_fraction <= 1:
             share = self.min_repeated_fraction
             raise ValueError(f"min_repeated_fraction {share} is not above 0 and at most 1")
@@ -89,7 +90,7 @@ def paragraph_ngrams(docs: pa.Table, config: Paragraphs) -> tuple[pa.Table, pa.T
     words = normalized_words(data, offsets)
     word_offsets = np.append(0, np.cumsum(found.words, dtype=np.int64))
     assert word_offsets[-1] == len(words.word_hash), "a word across two paragraphs"
-    short = (found.words >= config.min_words) & (found.words < config.words)
+    short = (found.words >= (config.min_words or config.words)) & (found.words < config.words)
     n = np.where(short, 1, np.maximum(found.words - config.words + 1, 0))
     keys = []
     for whole, odd in zip((found.high, found.low), ODD, strict=True):

@@ -16,6 +16,8 @@ from typing import Any, Literal
 from dedup.exact import Exact
 from dedup.minhash import MinHash
 from dedup.ngrams import NGrams
+from dedup.paragraphs import Paragraphs
+from dedup.scopes import GLOBAL
 from dedup.segments import Segments
 from pipeline.mixture import Mixture, source_of
 from pipeline.sources import FORMATS
@@ -73,7 +75,15 @@ class Dedup:
     minhash: MinHash | None = None
     ngrams: NGrams | None = None
     segments: Segments | None = None
-    """Not beside ngrams: the two would cut the same places."""
+    paragraphs: Paragraphs | None = None
+    """One of ngrams, segments and paragraphs: they would cut the same places."""
+    scope: str = GLOBAL
+    """Within what documents are compared: global, source, or each value of a column, of meta
+    (meta.dump, as in FineWeb's tables) or a signal (language.label) by itself. For a snapshot of a
+    crawl: make it a source, or name the column that says it."""
+    compare_scopes: tuple[str, ...] = ()
+    """Other scopes, for a table of what exact and minhash would remove in each; only `scope` is
+    applied. The texts are signed once, the exchanges are done for each."""
     prefer: tuple[str, ...] = ()
     """Sources in the order in which their documents are kept; the others follow. Then
     `prefer_signal`, then the longer document, then the id."""
@@ -86,9 +96,14 @@ class Dedup:
     """Clusters of near-duplicates with more documents are in the manifest, the largest 100."""
 
     @property
-    def spans(self) -> NGrams | Segments | None:
+    def spans(self) -> NGrams | Segments | Paragraphs | None:
         """Which parts of documents are looked for."""
-        return self.ngrams or self.segments
+        return self.ngrams or self.segments or self.paragraphs
+
+    @property
+    def scopes(self) -> list[str]:
+        """The one that is applied, then those that are compared with it."""
+        return list(dict.fromkeys((self.scope, *self.compare_scopes)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,8 +322,19 @@ def _cross_check(run: Run) -> list[str]:
     by = run.dedup.exact.by if run.dedup.exact else "text"
     if by not in COMPARABLE and not is_signal(by):
         mistakes.append(f"dedup.exact.by: no such column {by!r}.{_hint(by, list(COMPARABLE))}")
-    if run.dedup.ngrams and run.dedup.segments:
-        mistakes.append("dedup.segments: stands beside dedup.ngrams; a run cuts one kind of repeat")
+    given = [name for name in ("ngrams", "segments", "paragraphs") if getattr(run.dedup, name)]
+    mistakes += [
+        f"dedup.{name}: stands beside dedup.{given[0]}; a run cuts one kind of repeat"
+        for name in given[1:]
+    ]
+    for scope in run.dedup.scopes:
+        known_scope = scope in (GLOBAL, "source", *COMPARABLE[1:]) or scope.startswith("meta.")
+        if not known_scope and not is_signal(scope):
+            key = "scope" if scope == run.dedup.scope else "compare_scopes"
+            hint = _hint(scope, [GLOBAL, "source", "meta.KEY", *COMPARABLE[1:]])
+            mistakes.append(f"dedup.{key}: no such scope {scope!r}.{hint}")
+    if run.dedup.compare_scopes and not (run.dedup.exact or run.dedup.minhash):
+        mistakes.append("dedup.compare_scopes: compares exact and minhash; neither is asked for")
     if run.dedup.partitions < 1:
         mistakes.append(f"dedup.partitions: {run.dedup.partitions} is below 1")
     if run.mixture:

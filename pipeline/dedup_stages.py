@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from dedup.lsh import CURVE_AT, choose_bands, s_curve
+from dedup.paragraphs import Paragraphs
 from dedup.recall import DOCUMENTS, estimate
-from pipeline import exchange, exchange_near, exchange_resolve
+from pipeline import exchange, exchange_near, exchange_paragraphs, exchange_resolve
 from pipeline.config import resolved
+from pipeline.exchange_scopes import scopes_partition, scopes_report
 from pipeline.executor import make_task
 from pipeline.ledger import conserve
 from pipeline.parts import path_of
@@ -29,10 +31,13 @@ DEDUP_CODE = (
     "filters/words.py",
     "pipeline/exchange.py",
     "pipeline/exchange_near.py",
+    "pipeline/exchange_paragraphs.py",
     "pipeline/exchange_resolve.py",
+    "pipeline/exchange_scopes.py",
     "pipeline/parts.py",
     "pipeline/schema.py",
 )
+ROUNDS = 32  # of `_find_seen`; a paragraph that is open after them stays
 ROUTED = ("fates", "keepers", "clusters", "repeats")
 
 
@@ -47,10 +52,47 @@ def deduplicate(state: State, pieces: list[Piece], out: str) -> list[Piece]:
 def find(state: State, pieces: list[Piece], signed: Records) -> Records:
     """The exchanges: from what `sign` made of each piece to what happens to its documents."""
     dedup = state.run.dedup
-    exact = _find_exact(state, signed) if dedup.exact else []
-    near = _find_near(state, pieces, signed, exact) if dedup.minhash else []
-    repeats = _find_repeats(state, signed, exact + near) if dedup.spans else []
+    exact, near = _find_documents(state, pieces, signed)
+    if len(dedup.scopes) > 1:
+        state.reports["scopes"] = _compare_scopes(state, pieces, signed, exact + near)
+    repeats: Records = []
+    if isinstance(dedup.spans, Paragraphs):
+        repeats = _find_seen(state, pieces, signed, exact + near)
+    elif dedup.spans:
+        repeats = _find_repeats(state, signed, exact + near)
     return _route(state, pieces, exact, near, repeats)
+
+
+def _find_documents(state: State, pieces: list[Piece], signed: Records) -> tuple[Records, Records]:
+    """Those to remove whole: exact duplicates, near-duplicates."""
+    dedup = state.run.dedup
+    exact = _find_exact(state, signed) if dedup.exact else []
+    return exact, _find_near(state, pieces, signed, exact) if dedup.minhash else []
+
+
+def _compare_scopes(
+    state: State, pieces: list[Piece], signed: Records, applied: Records
+) -> dict[str, Any]:
+    """What each scope would remove: the same exchanges, from the files that `sign` made for it."""
+    found = [applied]
+    for i in range(1, len(state.run.dedup.scopes)):
+        exact, near = _find_documents(
+            state.aside(f"@{i}"), pieces, [_in_scope(record, i) for record in signed]
+        )
+        found.append(exact + near)
+    args: dict[str, Any] = {"fates": [paths(records, "fates") for records in found]}
+    args |= {"documents": [piece.path for piece in pieces]}
+    inputs = [*(contents(records, "fates") for records in found), [p.content for p in pieces]]
+    counted = _by_partition(state, "scopes", scopes_partition, args, inputs)
+    return scopes_report(state.run.dedup.scopes, [record["counts"] for record in counted])
+
+
+def _in_scope(record: dict[str, Any], i: int) -> dict[str, Any]:
+    """What `sign` made for the i-th scope, under the names of the first."""
+    files = record["files"]
+    names = {role: exchange.scoped(role, i) for role in exchange.EXCHANGED}
+    mine = {role: files[name] for role, name in names.items() if name in files}
+    return {**record, "files": {**files, **mine}}
 
 
 def sign(state: State, pieces: list[Piece]) -> Records:
@@ -66,7 +108,7 @@ def sign(state: State, pieces: list[Piece]) -> Records:
         priority = priorities.get(piece.source, len(priorities))
         args: dict[str, Any] = {"path": piece.path, "priority": priority, "bands": bands}
         args |= {"exact": dedup.exact, "minhash": dedup.minhash, "spans": dedup.spans}
-        args |= {"signal": dedup.prefer_signal}
+        args |= {"signal": dedup.prefer_signal, "scopes": dedup.scopes}
         args |= {"partitions": dedup.partitions, "batch_bytes": run.batch_bytes}
         identity = [piece.content, priority, bands, methods, run.batch_bytes]
         code = code_version(*DEDUP_CODE)
@@ -172,14 +214,44 @@ def _find_repeats(state: State, signed: Records, fates: Records) -> Records:
     return _by_partition(state, "repeats", exchange.repeats_partition, args, inputs)
 
 
+def _find_seen(state: State, pieces: list[Piece], signed: Records, fates: Records) -> Records:
+    """Rounds of `seen` and `decide`, until nothing is open."""
+    args: dict[str, Any] = {"windows": [path_of(record, "windows") for record in signed]}
+    args |= {"fates": paths(fates, "fates")}
+    inputs = [contents(signed, "windows"), contents(fates, "fates")]
+    seen = _by_partition(state, "seen-1", exchange_paragraphs.share_partition, args, inputs)
+    known: dict[str, Any] = {"sizes": [path_of(record, "sizes") for record in signed]}
+    known |= {"keepers": paths(fates, "keepers"), "config": state.run.dedup.paragraphs}
+    known |= {"documents": [piece.path for piece in pieces]}
+    given = [contents(signed, "sizes"), contents(fates, "keepers"), [p.content for p in pieces]]
+    shared = {"shared": [path_of(record, "shared") for record in seen]}
+    n_rounds = 1
+    while True:
+        args = {"counts": paths(seen, "counts"), **known}
+        inputs = [contents(seen, "counts"), *given]
+        function = exchange_paragraphs.decide_partition
+        decided = _by_partition(state, f"decide-{n_rounds}", function, args, inputs)
+        n_open = sum(record["counts"]["open"] for record in decided)
+        if n_open == 0 or n_rounds == ROUNDS:
+            break
+        n_rounds += 1
+        args = {"unsettled": paths(decided, "unsettled"), **shared}
+        inputs = [contents(decided, "unsettled"), contents(seen, "shared")]
+        function = exchange_paragraphs.seen_partition
+        seen = _by_partition(state, f"seen-{n_rounds}", function, args, inputs)
+    state.reports["paragraphs"] = {"rounds": n_rounds, "open": n_open}
+    return decided
+
+
 def _route(
     state: State, pieces: list[Piece], exact: Records, near: Records, repeats: Records
 ) -> Records:
-    args: dict[str, Any] = {"exact": paths(exact, "fates"), "near": paths(near, "fates")}
+    others = near + repeats  # only repeated paragraphs have fates, of whole documents
+    args: dict[str, Any] = {"exact": paths(exact, "fates"), "near": paths(others, "fates")}
     args |= {"keepers": paths(exact + near, "keepers"), "clusters": paths(near, "clusters")}
     args |= {"repeats": paths(repeats, "repeats")}
     args |= {"documents": [piece.path for piece in pieces]}
-    inputs = [contents(exact, "fates"), contents(near, "fates"), contents(repeats, "repeats")]
+    inputs = [contents(exact, "fates"), contents(others, "fates"), contents(repeats, "repeats")]
     inputs += [contents(near, "clusters"), contents(exact + near, "keepers")]
     inputs.append([piece.content for piece in pieces])
     return _by_partition(state, "route", exchange_resolve.route_partition, args, inputs)

@@ -22,6 +22,7 @@ from dedup.minhash import MinHash, sketch
 from dedup.ngrams import NGrams, fingerprints, repeated_windows
 from dedup.paragraphs import Paragraphs, paragraph_ngrams
 from dedup.recall import sample_keys
+from dedup.scopes import column_of, scope_values, within
 from dedup.segments import Segments
 from pipeline.parts import Part, read_partition, read_tables
 from pipeline.schema import FATE
@@ -54,6 +55,7 @@ WINDOWS = pa.schema(
     ]
 )
 REPEATS = pa.schema([("doc", pa.uint64()), ("position", pa.int32()), ("first_doc", pa.uint64())])
+EXCHANGED = {"keys": KEYS, "bands": BANDS, "samples": BANDS, "windows": WINDOWS}
 SIZES = pa.schema([("doc", pa.uint64()), ("position", pa.int32()), ("n", pa.int32())])
 KEEPERS = pa.schema([("key", pa.uint64()), ("doc", pa.uint64())])
 
@@ -77,43 +79,55 @@ def sign_part(
     minhash: MinHash | None,
     bands: tuple[int, int],
     spans: Spans | None,
+    scopes: list[str],
     signal: str,
     partitions: int,
     batch_bytes: int,
 ) -> dict[str, Any]:
-    """Every method's view of one part's documents."""
+    """Every method's view of one part's documents, with the keys of each scope; of those after the
+    first, which are only compared, no windows."""
     if path is None:
         return {}
-    keys = part.exchange("keys", KEYS, partitions) if exact else None
-    band_rows = part.exchange("bands", BANDS, partitions) if minhash else None
-    shingles = (
-        part.table("shingles", f"work/{part.stage}", SHINGLES, "shingles") if minhash else None
-    )
-    samples = part.exchange("samples", BANDS, partitions) if minhash else None
-    windows = part.exchange("windows", WINDOWS, partitions) if spans else None
+    methods = ["keys"] * bool(exact) + ["bands", "samples"] * bool(minhash)
+    writers = {
+        scoped(role, i): part.exchange(scoped(role, i), EXCHANGED[role], partitions)
+        for i, _ in enumerate(scopes)
+        for role in [*methods, *["windows"] * bool(spans and i == 0)]
+    }
+    shingles = part.table("shingles", f"work/{part.stage}", SHINGLES, "shingles")
     sizes = part.table("sizes", f"work/{part.stage}", SIZES, "sizes")
     row = n_shingled = 0
-    columns = list(dict.fromkeys(["id", "text", exact.by if exact else "text", signal or "text"]))
+    columns = ["id", "text", exact.by if exact else "text", signal or "text"]
+    columns = list(dict.fromkeys([*columns, *map(column_of, scopes)]))
     for table in read_tables(part.root, path, columns, batch_bytes):
         order = total_order(table, priority, signal)
-        doc = np.arange(row, row + table.num_rows, dtype=np.uint64)
-        row += table.num_rows
+        first, row = row, row + table.num_rows
+        doc = np.arange(first, row, dtype=np.uint64)
         docs = table.append_column("doc", pa.array(doc)).append_column("order", pa.array(order))
-        if exact and keys:
-            keys.write(exact_keys(docs, exact))
-        if minhash and band_rows and shingles and samples:
-            made, sets = sketch(docs, minhash, *bands)
-            band_rows.write(made)
+        made: dict[str, pa.Table] = {}
+        if exact:
+            made["keys"] = exact_keys(docs, exact)
+        if minhash:
+            made["bands"], sets = sketch(docs, minhash, *bands)
+            made["samples"] = sample_keys(sets)
             shingles.write(sets)
-            samples.write(sample_keys(sets))
             n_shingled += sets.num_rows
-        if isinstance(spans, Paragraphs) and windows:
-            rows, n_ngrams = paragraph_ngrams(docs, spans)
-            windows.write(rows)
+        if isinstance(spans, Paragraphs):
+            made["windows"], n_ngrams = paragraph_ngrams(docs, spans)
             sizes.write(n_ngrams)
-        elif spans and windows:
-            windows.write(fingerprints(docs, spans))
+        elif spans:
+            made["windows"] = fingerprints(docs, spans)
+        for i, scope in enumerate(scopes):
+            values = scope_values(docs, scope)
+            for role, rows in made.items():
+                if writer := writers.get(scoped(role, i)):
+                    writer.write(within(rows, values, first))
     return {"shingled": n_shingled}
+
+
+def scoped(role: str, i: int) -> str:
+    """The name of a role's file in the i-th scope; the first is the one that is applied."""
+    return f"{role}@{i}" if i else role
 
 
 def total_order(table: pa.Table, priority: int, signal: str) -> np.ndarray:

@@ -53,7 +53,7 @@ def route_partition(
     )
     keeper = mine(keepers, KEEPERS).group_by(["key", "doc"]).aggregate([])
     repeat = mine(repeats, keyed(REPEATS))
-    first_id = _ids_of(part.root, documents, repeat["first_doc"])
+    first_id = ids_of(part.root, documents, repeat["first_doc"])
     repeat = repeat.append_column("first_id", first_id)
     routed = [
         ("fates", fate, ROUTED_FATES),
@@ -90,7 +90,7 @@ def _retargeted(exact: pa.Table, root: str, near: list[str], partitions: int) ->
     return exact
 
 
-def _ids_of(root: str, documents: list[str | None], docs: pa.ChunkedArray) -> pa.Array:
+def ids_of(root: str, documents: list[str | None], docs: pa.ChunkedArray) -> pa.Array:
     """The ids of places in the corpus, reading the id column of the parts concerned only."""
     places = docs.to_numpy()
     out = np.empty(len(places), dtype=object)

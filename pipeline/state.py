@@ -1,5 +1,6 @@
 """What the stages of one run share, and what they hand from one to the next."""
 
+import copy
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -29,8 +30,16 @@ class State:
         self.counts: dict[str, dict[str, Any]] = {}  # of the stages that hand on documents
         self.reports: dict[str, dict[str, Any]] = {}  # what else the manifest says of a stage
         self.known = _known_inputs(self.out)
+        self.suffix = ""  # of the names of its stages
+
+    def aside(self, suffix: str) -> "State":
+        """The same run, for stages of other names whose reports do not count."""
+        other = copy.copy(self)
+        other.suffix, other.reports = suffix, {}
+        return other
 
     def stage(self, name: str, stage_tasks: list[Task]) -> list[dict[str, Any]]:
+        name += self.suffix
         self.records[name] = run_stage(self.cluster, self.out, name, stage_tasks, self.shared)
         if self.shared:
             return self.records[name]

@@ -3,6 +3,8 @@
 from textwrap import fill
 from typing import Any
 
+from pipeline.exchange_scopes import render_scopes
+
 
 def render_summary(manifest: dict[str, Any]) -> str:
     """At most 100 columns. Every row states in = kept + removed + lost."""
@@ -34,6 +36,8 @@ def render_summary(manifest: dict[str, Any]) -> str:
             )
     if near := manifest.get("dedup", {}).get("minhash"):
         lines += _near_duplicates(near)
+    if scopes := manifest.get("dedup", {}).get("scopes"):
+        lines += render_scopes(scopes)
     if found := manifest.get("contamination"):
         heads = f"{'items':>9}{'found':>9}{'in documents':>14}{'kept':>9}"
         lines += ["", f"{'test sets':<36}{heads}"]

@@ -16,7 +16,7 @@ from dedup.paragraphs import (
 )
 from tests.test_ngrams import documents
 
-TWO = Paragraphs(words=2, min_words=2)
+TWO = Paragraphs(words=2)
 
 
 def rounds(
@@ -73,7 +73,7 @@ def stream(
 
 def grams_of(words: list[str], config: Paragraphs) -> list[tuple[str, ...]]:
     n = len(words)
-    if config.min_words <= n < config.words:
+    if (config.min_words or config.words) <= n < config.words:
         return [tuple(words)]
     return [tuple(words[i : i + config.words]) for i in range(n - config.words + 1)]
 
@@ -88,9 +88,9 @@ def test_a_paragraph_goes_when_enough_of_its_ngrams_were_seen():
 def test_a_document_goes_when_enough_of_all_its_ngrams_were_seen():
     first = "a b c d e f g h i j k"
     assert outcome([first, "a b c d e f g h\ni x"]) == ([], [1])  # 7 of 8
-    only = Paragraphs(words=2, min_words=2, remove="paragraphs")
+    only = Paragraphs(words=2, remove="paragraphs")
     assert outcome([first, "a b c d e f g h\ni x"], only) == ([(1, 0)], [])
-    only = Paragraphs(words=2, min_words=2, remove="documents")
+    only = Paragraphs(words=2, remove="documents")
     assert outcome([first, "a b c d\nx y z u v w"], only) == ([], [])
     assert outcome([first, "a b c d\ne f g\nx y"], only) == ([], [1])  # 5 of 6
     assert outcome([first, first], keepers=(1,)) == ([(1, 0)], [])
@@ -103,7 +103,7 @@ def test_a_document_that_repeats_itself_keeps_its_first_paragraph():
 
 def test_paragraphs_that_drift_do_not_go_one_for_the_other():
     drift = [" ".join(f"w{i}" for i in range(2 * k, 2 * k + 12)) for k in range(12)]
-    kept = Paragraphs(words=2, min_words=2, remove="paragraphs")
+    kept = Paragraphs(words=2, remove="paragraphs")
     cut, _ = outcome(drift, kept)
     assert cut == [(k, 0) for k in range(12) if k % 2]  # 9 of 11 of the one before, 7 two before
     assert rounds(documents(drift), kept)[1] > 3
@@ -111,12 +111,12 @@ def test_paragraphs_that_drift_do_not_go_one_for_the_other():
 
 def test_short_paragraphs_stay_or_are_compared_as_a_whole():
     texts = ["a b\nc d e f", "a b\nx y z u", "A b."]
-    assert outcome(texts, Paragraphs(words=4, min_words=4, remove="paragraphs")) == ([], [])
+    assert outcome(texts, Paragraphs(words=4, remove="paragraphs")) == ([], [])
     short = Paragraphs(words=4, min_words=2, remove="paragraphs")
     assert outcome(texts, short) == ([(1, 0), (2, 0)], [])
     texts = ["a b c\n\nd e f", "a b c\nd e f", "d e f\n\nx"]
     by_empty_line = Paragraphs(
-        unit="paragraph", words=2, min_words=2, remove="paragraphs", min_repeated_fraction=1.0
+        unit="paragraph", words=2, remove="paragraphs", min_repeated_fraction=1.0
     )
     assert outcome(texts, by_empty_line) == ([(2, 0)], [])  # c d was not seen
 
@@ -125,9 +125,9 @@ def test_what_is_named_is_the_document_with_most_of_it():
     texts = ["a b c", "d e f g h i", "a b c d e f g h i\nown"]
     found, _ = rounds(documents(texts), TWO)
     assert found.documents.to_pylist() == [{"doc": 2, "matched": 1, "share": 7 / 8}]
-    found, _ = rounds(documents(texts), Paragraphs(words=2, min_words=2, remove="paragraphs"))
+    found, _ = rounds(documents(texts), Paragraphs(words=2, remove="paragraphs"))
     assert found.cuts.to_pylist() == [{"doc": 2, "position": 0, "first_doc": 1}]
-    found, _ = rounds(documents(texts), Paragraphs(words=2, min_words=2, action="mark"))
+    found, _ = rounds(documents(texts), Paragraphs(words=2, action="mark"))
     assert found.cuts.to_pylist() == [{"doc": 2, "position": 0, "first_doc": 1}]
     assert found.documents.num_rows == 0
 
@@ -142,7 +142,7 @@ def test_empty_null_and_hostile_texts():
     ("key", "value", "mistake"),
     [
         ("words", 1, "words 1 is below 2"),
-        ("min_words", 14, "min_words 14 is not within 1..words = 13"),
+        ("min_words", 14, "min_words 14 is not within 0..words = 13"),
         ("min_repeated_fraction", 0.0, "min_repeated_fraction 0.0 is not above 0"),
         ("min_remaining_words", -1, "min_remaining_words -1 is below 0"),
     ],
@@ -166,7 +166,7 @@ document = st.lists(paragraph, max_size=4)
 def test_rounds_end_as_the_stream_does(texts, words, data):
     config = Paragraphs(
         words=words,
-        min_words=data.draw(st.integers(1, words)),
+        min_words=data.draw(st.integers(0, words)),
         min_repeated_fraction=data.draw(st.sampled_from([0.3, 0.5, 0.8, 1.0])),
         remove=data.draw(st.sampled_from(["both", "paragraphs", "documents"])),
     )
