@@ -150,7 +150,7 @@ def _folded_words(data, offsets, vocabulary, does, folds, more):
                 here in (_JOINS, _NUMBER) and kind in (_JOINS, _NUMBER)
             )
             if kind != _ENDS and not more_of_it:
-                whole = _word_hash(joined, number_before)
+                whole = _word_hash(joined, number_before) if joins else np.uint64(0)
                 if joins and vocabulary[slot_of(vocabulary, whole)] != 0:
                     n -= 1
                     raw = joined
