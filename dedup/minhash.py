@@ -50,8 +50,8 @@ class MinHash:
     permutations: int = 128
     """At most so many values in a signature."""
     bits: Literal[32, 64] = 32
-    """Of a value. In a document of 10^8 shingles, some share their 32 bits: 64 are slower, 2.2
-    times in the permutations."""
+    """Of a value. In a document of 10^8 shingles, some share their 32 bits: 64 take 1.2 times as
+    long to sign, 1.3 times with 256 permutations."""
     words: int = 5
     """Words in a shingle."""
     characters: int = 0

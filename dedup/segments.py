@@ -6,8 +6,9 @@ with unit = "sentences" and n = 3. Here across the whole corpus, over normalized
 count), by 128 bits, and the first place in the total order stays: the machinery of `ngrams.py`, in
 which a segment takes the place of a word.
 
-The cost is 36 bytes for each segment that is exchanged, some .4 bytes for each byte of prose in
-lines: a tenth of what n-grams cost. What it cannot see is a copy that was wrapped otherwise.
+The cost is 36 bytes for each segment that is exchanged: for each byte of text .16 bytes on web
+pages by line, .13 by paragraph, .40 by sentences; .53, .10 and .78 on books in short lines. Runs of
+words cost 5 to 6. What it cannot see is a copy that was wrapped otherwise.
 """
 
 from dataclasses import dataclass
