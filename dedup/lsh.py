@@ -9,15 +9,19 @@ the pairs at .6.
 Proposals are only that: `verify.py` checks each. A bucket of m documents proposes m(m-1)/2 pairs up
 to `max_bucket` members; in a larger one each member is paired with the HUBS that come first in the
 order, the likely keepers. So a row costs at most max(max_bucket / 2, HUBS) pairs, and a bucket of a
-million documents 16 million pairs. What that can miss: in a huge bucket, a pair without any of its
-hubs that no other band brings together.
+million documents 16 million pairs, BATCH at a time. What that can miss: in a huge bucket, a pair
+without any of its hubs that no other band brings together.
 """
+
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 from numba import njit
 
 HUBS = 16
+BATCH = 1 << 21  # pairs: some 150 MB while they are sorted
 CURVE_AT = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -55,15 +59,34 @@ def choose_bands(similarity: float, recall: float, permutations: int) -> tuple[i
 def candidates(rows: pa.Table, max_bucket: int) -> pa.Table:
     """Distinct pairs (a uint64, b uint64), a before b in the order, sorted, from the band rows
     (key uint64, doc uint64, order uint64) of one partition of the key space."""
+    batches = list(candidate_batches(rows, max_bucket))
+    if len(batches) == 1:
+        return batches[0]
+    return _distinct(*(pa.concat_tables(batches)[end].to_numpy() for end in ("a", "b")))
+
+
+def candidate_batches(rows: pa.Table, max_bucket: int, batch: int = BATCH) -> Iterator[pa.Table]:
+    """The pairs of `candidates` in tables of some `batch` pairs, at least one, each distinct and
+    sorted. Two may share a pair: in a bucket of a million, each band proposes the same."""
     key, doc, order = (rows[name].to_numpy() for name in ("key", "doc", "order"))
     by_key = np.argsort(key)
     new = _changes(key[by_key])
     shared = by_key[~(new[:-1] & new[1:])]  # most keys are alone in their bucket: drop them early
     key, doc, order = key[shared], doc[shared], order[shared]
     bucketed = np.lexsort((doc, order, key))
-    a, b = _pairs_in_buckets(key[bucketed], doc[bucketed], max_bucket)
-    distinct = np.lexsort((b, a))
-    a, b = a[distinct], b[distinct]
+    key, doc = key[bucketed], doc[bucketed]
+    start, partners = _partners(key, max_bucket)
+    until = np.cumsum(partners)
+    n = max(1, -(-int(until[-1]) // batch)) if len(until) else 1
+    cuts = [*np.searchsorted(until, np.arange(n) * batch, "right"), len(doc)]
+    for first, last in itertools.pairwise(cuts):
+        mine = slice(first, last)
+        yield _distinct(*_pairs(doc, doc[mine], start[mine], partners[mine]))
+
+
+def _distinct(a: np.ndarray, b: np.ndarray) -> pa.Table:
+    ordered = np.lexsort((b, a))
+    a, b = a[ordered], b[ordered]
     new = _changes(a)[:-1] | _changes(b)[:-1]
     return pa.table({"a": a[new], "b": b[new]})
 
@@ -75,28 +98,26 @@ def _changes(ordered: np.ndarray) -> np.ndarray:
     return changes
 
 
-def _pairs_in_buckets(
-    key: np.ndarray, doc: np.ndarray, max_bucket: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of equal keys lie together, in the order that decides the keeper."""
+def _partners(key: np.ndarray, max_bucket: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row where its bucket starts, and with how many rows from there on it is paired. Rows
+    of equal keys lie together, in the order that decides the keeper."""
     starts = np.flatnonzero(_changes(key))
     size = np.repeat(np.diff(starts), np.diff(starts))
     start = np.repeat(starts[:-1], np.diff(starts))
     place = np.arange(len(key)) - start
-    partners = np.where(size <= max_bucket, place, np.minimum(place, HUBS))
-    return _pairs(doc, start, partners)
+    return start, np.where(size <= max_bucket, place, np.minimum(place, HUBS))
 
 
 @njit(cache=True, nogil=True)
 def _pairs(
-    doc: np.ndarray, start: np.ndarray, partners: np.ndarray
+    doc: np.ndarray, later: np.ndarray, start: np.ndarray, partners: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each row with the first `partners` rows of its bucket."""
+    """Each of the later documents with the first `partners` of its bucket."""
     total = partners.sum()
     a, b = np.empty(total, doc.dtype), np.empty(total, doc.dtype)
     n = 0
-    for row in range(len(doc)):
+    for row in range(len(later)):
         for k in range(partners[row]):
-            a[n], b[n] = doc[start[row] + k], doc[row]
+            a[n], b[n] = doc[start[row] + k], later[row]
             n += 1
     return a, b

@@ -14,6 +14,7 @@ spread over all partitions. Each part's shingle sets are read once, in the order
 Files: one a partition and exchange. No task but `components` holds more than its partition.
 """
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 
 from dedup.components import Forest, components, ends, spanning_forest
 from dedup.keepers import choose_keepers, clusters_of
-from dedup.lsh import candidates
+from dedup.lsh import candidate_batches
 from dedup.minhash import MinHash
 from dedup.recall import FLOOR, measure, sample_pairs
 from dedup.verify import similar_pairs
@@ -97,21 +98,25 @@ def pairs_partition(
 ) -> dict[str, Any]:
     """`fraction`: of the groups whose pairs are sampled to measure recall."""
     rows = read_partition(part.root, bands, partition, partitions, BANDS, own_rows=True)
-    proposed = candidates(still_there(rows, part.root, fates, partitions), config.max_bucket)
-    proposed = proposed.append_column("weight", pa.array(np.zeros(proposed.num_rows)))
+    rows = still_there(rows, part.root, fates, partitions)
+    proposed = candidate_batches(rows, config.max_bucket)
     rows = read_partition(part.root, samples, partition, partitions, BANDS, own_rows=True)
     sampled = sample_pairs(still_there(rows, part.root, fates, partitions), fraction)
     pairs, wanted = (
         part.exchange("pairs", PAIRS, partitions),
         part.exchange("wanted", WANTED, partitions),
     )
-    for table in (proposed, sampled):
+    n = -sampled.num_rows
+    for table in itertools.chain(proposed, [sampled]):
+        n += table.num_rows
+        if "weight" not in table.column_names:
+            table = table.append_column("weight", pa.array(np.zeros(table.num_rows)))
         pairs.write(by_part(table, "b"))
         to = (table["b"].to_numpy() >> np.uint64(32)) % np.uint64(partitions)
         for end in ("a", "b"):
             docs = pa.table({"doc": table[end], "to": to}).group_by(["doc", "to"]).aggregate([])
             wanted.write(by_part(docs))
-    return {"pairs": proposed.num_rows}
+    return {"pairs": n}
 
 
 def sets_partition(

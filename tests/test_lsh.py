@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.lsh import HUBS, candidate_probability, candidates, choose_bands, s_curve
+from dedup.lsh import (
+    HUBS,
+    candidate_batches,
+    candidate_probability,
+    candidates,
+    choose_bands,
+    s_curve,
+)
 
 
 def band_rows(*rows: tuple[int, int, int]) -> pa.Table:
@@ -112,3 +119,18 @@ def test_tables_of_several_chunks():
     assert candidates(chunked, 64).equals(whole)
     assert whole.num_rows == 45
     assert np.all(whole["a"].to_numpy() < whole["b"].to_numpy())
+
+
+def test_a_bucket_of_twenty_thousand_is_neither_quadratic_nor_one_table():
+    n, bands = 20_000, 3
+    key = np.repeat(np.arange(bands, dtype=np.uint64), n)
+    doc = np.tile(np.arange(n, dtype=np.uint64), bands)
+    rows = pa.table({"key": key, "doc": doc, "order": np.zeros(bands * n, np.uint64)})
+    batches = [pairs(table) for table in candidate_batches(rows, 64, 100_000)]
+    each = HUBS * n - HUBS * (HUBS + 1) // 2  # of a bucket
+    assert len(batches) == -(-bands * each // 100_000)
+    assert max(map(len, batches)) <= 100_000 + HUBS
+    found = set().union(*batches)
+    assert len(found) == each
+    assert {b for _, b in found} == set(range(1, n))  # each document has a pair
+    assert sorted(found) == pairs(candidates(rows, 64))
