@@ -3,11 +3,13 @@
 import json
 import random
 from pathlib import Path
+from threading import Thread
 
 import datasketch
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fakeredis import TcpFakeServer
 
 from dedup.lsh import choose_bands
 from dedup.minhash import sign
@@ -182,14 +184,28 @@ def test_datasketch_finds_what_the_index_keeps(shards, tmp_path):
     extend(shards, tmp_path / "a", index, 0, 1, 2, 3)
     lsh = export_lsh(str(index), {"type": "dict"})
     minhash = run.dedup.minhash
-    assert (lsh.b, lsh.r) == choose_bands(minhash.similarity, minhash.recall, 128)
+    banding = choose_bands(minhash.similarity, minhash.recall, 128)
+    assert (lsh.b, lsh.r) == banding
+    finds_what_is_kept(lsh, run)
+    kept = {row["id"] for row in rows_of(tmp_path / "a", "documents")}
+    assert set(lsh.keys.keys()) == {name for name in kept if not name.startswith("tiny")}
 
+    server = TcpFakeServer(("127.0.0.1", 0))  # speaks Redis' protocol
+    Thread(target=server.serve_forever, daemon=True).start()
+    host, port = server.server_address
+    command = ["index", "export", str(index), "--redis", f"{host}:{port}", "--name", "crawl"]
+    assert main(command) == 0
+    store = {"type": "redis", "basename": b"crawl", "redis": {"host": host, "port": port}}
+    finds_what_is_kept(datasketch.MinHashLSH(0.5, 128, params=banding, storage_config=store), run)
+    server.shutdown()
+    server.server_close()
+
+
+def finds_what_is_kept(lsh: datasketch.MinHashLSH, run: Run) -> None:
     def look_up(text: str) -> list[str]:
-        values = sign(pa.array([text]), minhash, 128).signatures[0]
+        values = sign(pa.array([text]), run.dedup.minhash, 128).signatures[0]
         return lsh.query(datasketch.MinHash(128, 1, hashvalues=values, scheme="affine32"))
 
     assert look_up(texts()["hub-05"]) == ["hub-17"]  # the others of the hub were removed
     assert look_up(texts()["single-07"]) == ["single-07"]
     assert look_up("a text that is in no document of this index, whatever its words") == []
-    kept = {row["id"] for row in rows_of(tmp_path / "a", "documents")}
-    assert set(lsh.keys.keys()) == {name for name in kept if not name.startswith("tiny")}
