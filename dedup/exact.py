@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
+from dedup.columns import values_of
 from filters.kernels import hash_strings, mix, text_buffers
 from filters.words import normalized_words
 from pipeline.schema import FATE
@@ -28,8 +29,8 @@ class Exact:
     """Documents of equal text, or of one URL, or with one value in a column of theirs."""
 
     by: str = "text"
-    """text, url, or a column of the documents (path, license, a signal). Null and empty values are
-    no duplicates."""
+    """text, url, a column of the documents (path, license, a signal) or meta.KEY: another column of
+    a table. Null and empty values are no duplicates."""
     normalize: Literal["strip", "words"] = "strip"
     """What has to be equal. strip: the bytes without ASCII white space at either end; words: the
     normalized words, in order (case, punctuation and spacing may differ). A URL is compared without
@@ -56,8 +57,7 @@ def exact_keys(docs: pa.Table, config: Exact) -> pa.Table:
         key, key_low = (_fold(words.word_hash, words.word_offsets, s) for s in (_HIGH, _LOW))
         some = np.diff(words.word_offsets) > 0
     else:
-        given = docs[config.by] if config.by in docs.column_names else pa.nulls(len(docs))
-        texts = pc.fill_null(pc.ascii_trim_whitespace(given.cast(pa.string())), "")
+        texts = pc.fill_null(pc.ascii_trim_whitespace(values_of(docs, config.by)), "")
         texts = normalized_urls(texts) if config.by == "url" else texts
         key, key_low = (hash_strings(texts, s) for s in (_HIGH, _LOW))
         some = pc.binary_length(texts).to_numpy() > 0

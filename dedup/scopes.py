@@ -12,19 +12,12 @@ knows of scopes.
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from dedup.columns import values_of
 from filters.kernels import hash_strings, mix
 
 GLOBAL = "global"
-_META = "meta."
 _SEED = np.uint64(0x53434F5045)
-
-
-def column_of(scope: str) -> str:
-    """The column of the documents that a scope looks at; "id" for the whole corpus, which has
-    none."""
-    return "id" if scope == GLOBAL else "meta" if scope.startswith(_META) else scope
 
 
 def scope_values(docs: pa.Table, scope: str) -> np.ndarray | None:
@@ -32,12 +25,7 @@ def scope_values(docs: pa.Table, scope: str) -> np.ndarray | None:
     without a value are a scope of their own."""
     if scope == GLOBAL:
         return None
-    values = pa.nulls(docs.num_rows, pa.string())
-    if scope.startswith(_META) and "meta" in docs.column_names:
-        values = pc.map_lookup(docs["meta"].combine_chunks(), scope.removeprefix(_META), "last")
-    elif scope in docs.column_names:
-        values = docs[scope].cast(pa.string())
-    return hash_strings(values, _SEED)
+    return hash_strings(values_of(docs, scope), _SEED)
 
 
 def within(rows: pa.Table, values: np.ndarray | None, first: int) -> pa.Table:

@@ -196,13 +196,7 @@ def _parser() -> argparse.ArgumentParser:
         "remove exact and verified near duplicates",
         "dedup out/filtered --out out/unique",
     )
-    sub.add_argument(
-        "--similarity", type=float, default=0.8, metavar="S", help="Jaccard (default .8)"
-    )
-    sub.add_argument("--ngram-words", type=int, metavar="N", help="cut runs of N words seen before")
-    text = "deduplicate against the documents of this index too, and add these to it"
-    sub.add_argument("--index", type=options.directory, metavar="DIR", help=text)
-    sub.add_argument("--source", default="input", metavar="NAME", help="the source of files")
+    options.add_dedup(sub)
     text = "withdraw documents from an index, or export it"
     index = subcommands.add_parser("index", help=text, description=text[0].upper() + text[1:])
     verbs = index.add_subparsers(required=True, metavar="WHAT")

@@ -199,10 +199,7 @@ def _step_settings(names: list[str], changes: list[str]) -> dict[str, dict[str, 
 
 
 def dedup(args: argparse.Namespace) -> dict[str, Any]:
-    dedup: dict[str, Any] = {"exact": {}, "minhash": {"similarity": args.similarity}}
-    if args.ngram_words:
-        dedup["ngrams"] = {"words": args.ngram_words}
-    run = _single(args.paths, source=args.source, dedup=dedup)
+    run = _single(args.paths, source=args.source, dedup=_dedup_section(args))
     if not args.index:
         return _execute(run, args.out, args)
     from pipeline.executor import connect
@@ -216,9 +213,31 @@ def dedup(args: argparse.Namespace) -> dict[str, Any]:
     return {"out": args.out, "corpus_digest": manifest["corpus_digest"], "changes": changes}
 
 
+def _dedup_section(args: argparse.Namespace) -> dict[str, Any]:
+    """[dedup] as its options say."""
+    from pipeline.config import ConfigError, override
+
+    section: dict[str, Any] = _given(args, ["scope", "compare_scopes"])
+    section["exact"] = _given(args, ["by"])
+    near = _given(args, ["similarity", "recall", "characters", "bits"])
+    if args.exact_only and near:
+        raise ConfigError([f"--{next(iter(near))}: not with --exact-only"])
+    if not args.exact_only:
+        section["minhash"] = near
+    if args.ngram_words is not None:
+        section["ngrams"] = {"words": args.ngram_words}
+    if args.unit is not None:
+        section["segments"] = {"unit": args.unit}
+    if args.repeated_fraction is not None:
+        section["paragraphs"] = {"min_repeated_fraction": args.repeated_fraction}
+    for change in args.set:
+        override(section, change)
+    return section
+
+
 def forget(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.executor import connect
-    from pipeline.index import forget
+    from pipeline.index_forget import forget
 
     lines = Path(args.ids).read_text().split("\n") if args.ids else []
     ids = frozenset(line for line in lines if line)

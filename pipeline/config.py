@@ -320,8 +320,9 @@ def _cross_check(run: Run) -> list[str]:
             f"write STEP.SIGNAL, as in quality.score"
         )
     by = run.dedup.exact.by if run.dedup.exact else "text"
-    if by not in COMPARABLE and not is_signal(by):
-        mistakes.append(f"dedup.exact.by: no such column {by!r}.{_hint(by, list(COMPARABLE))}")
+    if by not in COMPARABLE and not is_signal(by) and not by.startswith("meta."):
+        hint = _hint(by, [*COMPARABLE, "meta.KEY"])
+        mistakes.append(f"dedup.exact.by: no such column {by!r}.{hint}")
     given = [name for name in ("ngrams", "segments", "paragraphs") if getattr(run.dedup, name)]
     mistakes += [
         f"dedup.{name}: stands beside dedup.{given[0]}; a run cuts one kind of repeat"

@@ -16,13 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dedup.columns import column_of
 from dedup.cut import Spans
 from dedup.exact import Exact, exact_duplicates, exact_keys
 from dedup.minhash import MinHash, sketch
 from dedup.ngrams import NGrams, fingerprints, repeated_windows
 from dedup.paragraphs import Paragraphs, paragraph_ngrams
 from dedup.recall import sample_keys
-from dedup.scopes import column_of, scope_values, within
+from dedup.scopes import scope_values, within
 from dedup.segments import Segments
 from pipeline.parts import Part, read_partition, read_tables
 from pipeline.schema import FATE
@@ -97,8 +98,8 @@ def sign_part(
     shingles = part.table("shingles", f"work/{part.stage}", SHINGLES, "shingles")
     sizes = part.table("sizes", f"work/{part.stage}", SIZES, "sizes")
     row = n_shingled = 0
-    columns = ["id", "text", exact.by if exact else "text", signal or "text"]
-    columns = list(dict.fromkeys([*columns, *map(column_of, scopes)]))
+    named = ["id", "text", exact.by if exact else "text", signal or "text", *scopes]
+    columns = list(dict.fromkeys(map(column_of, named)))
     for table in read_tables(part.root, path, columns, batch_bytes):
         order = total_order(table, priority, signal)
         first, row = row, row + table.num_rows

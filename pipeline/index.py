@@ -10,16 +10,15 @@ document may be preferred to an old one; what changes for documents of the index
                  or the new one
     parts/       the files, named by their content
 
-What cuts texts (ngrams, segments) needs those that an index does not have: it is for one run.
+What cuts texts (ngrams, segments, paragraphs) needs those that an index does not have: it is for
+one run, and refused here. Forgetting: `index_forget.py`; an index for look-ups: `index_export.py`.
 """
 
 import shutil
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline import dedup_stages
 from pipeline.config import ConfigError, Dedup, Run, build, resolved
@@ -28,7 +27,7 @@ from pipeline.exchange import BANDS, KEYS, SHINGLES
 from pipeline.exchange_resolve import ROUTED_FATES
 from pipeline.executor import Cluster, make_task
 from pipeline.ledger import conserve, drop_stale, write_manifest
-from pipeline.parts import ExchangeWriter, Part, TableWriter, path_of, read_partition, read_tables
+from pipeline.parts import Part, path_of, read_tables
 from pipeline.stages import digest_documents, ingest, look_for_files
 from pipeline.state import Piece, State, content_of, next_pieces
 from pipeline.storage import (
@@ -46,7 +45,10 @@ from pipeline.storage import (
     write_json,
 )
 
-SIGN_CODE = ("dedup/exact.py", "dedup/minhash.py", "filters/kernels.py", "filters/words.py")
+SIGN_CODE = (
+    *("dedup/exact.py", "dedup/minhash.py", "dedup/scopes.py"),
+    *("filters/kernels.py", "filters/words.py"),
+)
 SIGNED = {"keys": KEYS, "bands": BANDS, "samples": BANDS, "shingles": SHINGLES}
 IDS = pa.schema([("id", pa.string())])
 CHANGES = pa.schema(
@@ -65,8 +67,8 @@ def extend_index(run: Run, out: str, index: str, cluster: Cluster) -> dict[str, 
     """Deduplicates the run's documents against those of the index and adds them to it. Returns the
     manifest of the new documents. Raises ConfigError for settings or parts that do not fit."""
     look_for_files(run)
-    if run.dedup.spans:
-        raise ConfigError(["dedup: an index has no texts to cut; leave ngrams and segments out"])
+    if mistakes := _not_for_an_index(run):
+        raise ConfigError(mistakes)
     index = absolute(index)
     old = _load(index, run)
     state = State(run, out, cluster)
@@ -74,7 +76,7 @@ def extend_index(run: Run, out: str, index: str, cluster: Cluster) -> dict[str, 
     pieces = ingest(state, "work/ingest")
     new = _entries(state, pieces, dedup_stages.sign(state, pieces))
     entries = _merged(old, new)
-    routed = _fates(state, entries)
+    routed = fates_of(state, entries)
     place = {entry["label"]: i for i, entry in enumerate(entries)}
     places = [place[piece.label] for piece in pieces]
     records = dedup_stages.resolve(state, pieces, routed, "documents", places)
@@ -87,30 +89,28 @@ def extend_index(run: Run, out: str, index: str, cluster: Cluster) -> dict[str, 
         "dedup": state.reports,
         "corpus_digest": digest_documents(state, next_pieces(pieces, records)),
     }
-    return _finish(state, index, entries, routed, manifest)
+    return finish(state, index, entries, routed, manifest)
 
 
-def forget(
-    index: str, out: str, cluster: Cluster, source: str = "", ids: frozenset[str] = frozenset()
-) -> dict[str, Any]:
-    """Withdraws a source or documents. What was removed only because of them comes back: a row
-    of `changes/` in `out`. Raises ConfigError for what is not in the index."""
-    index = absolute(index)
-    stored = read_json(join(index, "index.json"))
-    run = Run(name="forget", sources={}, dedup=dedup_of(stored["dedup"]))
-    entries = stored["parts"]
-    if source and all(entry["source"] != source for entry in entries):
-        known = ", ".join(sorted({entry["source"] for entry in entries}))
-        raise ConfigError([f"--source {source}: not in the index. Known: {known}."])
-    state = State(run, out, cluster)
-    delete(join(state.out, "manifest.json"))
-    kept = [entry for entry in entries if not source or entry["source"] != source]
-    if ids:
-        kept = _without(state, index, kept, ids)
-    kept = [_located(entry, index) for entry in kept]
-    routed = _fates(state, kept)
-    manifest = {"name": run.name, "dedup": state.reports, "stages": {}}
-    return _finish(state, index, kept, routed, manifest)
+def _not_for_an_index(run: Run) -> list[str]:
+    """Sections whose outcome would not be that of one run over all."""
+    dedup = run.dedup
+    mistakes = [
+        f"dedup.{name}: an index has no texts to cut; leave it out, and cut in a run over all"
+        for name in ("ngrams", "segments", "paragraphs")
+        if getattr(dedup, name)
+    ]
+    if not (dedup.exact or dedup.minhash):
+        mistakes.append("dedup: neither exact nor minhash; an index would hold nothing")
+    if dedup.compare_scopes:
+        mistakes.append("dedup.compare_scopes: is for one run; an index applies dedup.scope")
+    mistakes += [
+        f"sources.{name}.steps: are for one run; filter first, then add what is kept"
+        for name, source in run.sources.items()
+        if source.steps
+    ]
+    later = [name for name in ("tokenizer", "mixture", "train") if getattr(run, name)]
+    return mistakes + [f"{name}: is for one run; an index ends with documents" for name in later]
 
 
 # --- what is in it -----------------------------------------------------------------------------
@@ -130,6 +130,10 @@ def _load(index: str, run: Run) -> list[Entry]:
     if not exists(join(index, "index.json")):
         return []
     stored = read_json(join(index, "index.json"))
+    if stored["code"] != code_version(*SIGN_CODE):
+        raise ConfigError(
+            [f"{index}: made by another version of corpusmill; make it anew from its documents"]
+        )
     settings = resolved(run)["dedup"]
     differing = [key for key in settings if stored["dedup"].get(key) != settings[key]]
     if differing:
@@ -140,14 +144,10 @@ def _load(index: str, run: Run) -> list[Entry]:
                 for key in differing
             ]
         )
-    if stored["code"] != code_version(*SIGN_CODE):
-        raise ConfigError(
-            [f"{index}: made by another version of corpusmill; make it anew from its documents"]
-        )
-    return [_located(entry, index) for entry in stored["parts"]]
+    return [located(entry, index) for entry in stored["parts"]]
 
 
-def _located(entry: Entry, index: str) -> Entry:
+def located(entry: Entry, index: str) -> Entry:
     files = {
         role: path if path.startswith("/") else join(index, path)
         for role, path in entry["files"].items()
@@ -208,7 +208,7 @@ def _merged(old: list[Entry], new: list[Entry]) -> list[Entry]:
 # --- one run over all --------------------------------------------------------------------------
 
 
-def _fates(state: State, entries: list[Entry]) -> Records:
+def fates_of(state: State, entries: list[Entry]) -> Records:
     """What `route` says of every part, old and new."""
     pieces = [Piece(e["source"], e["shard"], e["label"], None, e["content"]) for e in entries]
     signed = [
@@ -225,7 +225,7 @@ def _fates(state: State, entries: list[Entry]) -> Records:
     return dedup_stages.find(state, pieces, signed)
 
 
-def _finish(
+def finish(
     state: State, index: str, entries: list[Entry], routed: Records, manifest: dict[str, Any]
 ) -> dict[str, Any]:
     """Writes what changed for the documents of the index, then the index, then the manifest."""
@@ -309,62 +309,3 @@ def _copy(path: str, index: str, sha256: str) -> str:
             sink.close()
         fs.move(place + temporary_suffix(), place)
     return name
-
-
-# --- forgetting --------------------------------------------------------------------------------
-
-
-def _without(state: State, index: str, entries: list[Entry], ids: frozenset[str]) -> list[Entry]:
-    """The parts without some documents, whose rows are taken out of every file."""
-    tasks, at = [], []
-    found: set[str] = set()
-    for i, entry in enumerate(entries):
-        path = entry["files"].get("ids")
-        names = [table["id"] for table in read_tables(index, path)] if path else []
-        rows = np.array([name in ids for column in names for name in column.to_pylist()], bool)
-        if rows.any():
-            found |= {n for column in names for n in column.to_pylist() if n in ids}
-            entry = _located(entry, index)
-            args = {"files": entry["files"], "rows": np.flatnonzero(rows).tolist()}
-            args |= {"partitions": state.run.dedup.partitions}
-            identity = [entry["sha256"], args["rows"], code_version("pipeline/index.py")]
-            tasks.append(make_task(entry["label"], forget_part, args, *identity))
-            at.append(i)
-    if missing := sorted(ids - found):
-        raise ConfigError([f"--ids: {name} is not in the index" for name in missing[:20]])
-    out = list(entries)
-    for i, record in zip(at, state.stage("forget", tasks), strict=True):
-        old = {r: f for r, f in out[i]["files"].items() if r == "fates"}
-        files = {role: join(state.out, f["path"]) for role, f in record["files"].items()}
-        shas = {role: file["sha256"] for role, file in record["files"].items()}
-        shas["fates"] = out[i]["sha256"]["fates"]
-        out[i] = {**out[i], "files": {**old, **files}, "sha256": shas}
-        out[i]["shingled"] = record["counts"]["shingled"]
-    return out
-
-
-def forget_part(
-    part: Part, files: dict[str, str], rows: list[int], partitions: int
-) -> dict[str, Any]:
-    gone = pa.array(rows, pa.uint64())
-    shingled = 0
-    for role, schema in SIGNED.items():
-        if role not in files:
-            continue
-        if role == "shingles":
-            writer: TableWriter | ExchangeWriter = part.table(role, "work/forget", schema, role)
-            for table in read_tables("", files[role]):
-                kept = table.filter(pc.invert(pc.is_in(table["doc"], gone)))
-                writer.write(kept)
-                shingled += kept.num_rows
-            continue
-        writer = part.exchange(role, schema, partitions)
-        for p in range(partitions):
-            table = read_partition("", [files[role]], p, partitions, schema)
-            writer.write(table.filter(pc.invert(pc.is_in(table["doc"], gone))))
-    ids = pa.concat_tables(list(read_tables("", files["ids"])))["id"].combine_chunks()
-    keep = np.ones(len(ids), bool)
-    keep[rows] = False
-    names = pc.if_else(pa.array(keep), ids, pa.scalar(None, pa.string()))
-    part.table("ids", "work/forget", IDS, "ids").write(pa.table({"id": names}))
-    return {"shingled": shingled}

@@ -56,6 +56,37 @@ def add_set(
     )
 
 
+def add_dedup(sub: argparse.ArgumentParser) -> None:
+    text = "what exact duplicates share: text (default), url, a column or meta.KEY"
+    sub.add_argument("--by", metavar="COLUMN", help=text)
+    text = "look for no near-duplicates"
+    sub.add_argument("--exact-only", action="store_true", help=text)
+    near = sub.add_argument_group("near-duplicates, by MinHash")
+    near.add_argument("--similarity", type=float, metavar="S", help="Jaccard (default .8)")
+    text = "share of pairs at that similarity to find (default .95)"
+    near.add_argument("--recall", type=float, metavar="R", help=text)
+    text = "shingles of N characters (default: of 5 words)"
+    near.add_argument("--characters", type=int, metavar="N", help=text)
+    near.add_argument("--bits", type=int, choices=[32, 64], help="of a MinHash (default 32)")
+    group = sub.add_argument_group("what was seen before, one of these")
+    repeats = group.add_mutually_exclusive_group()
+    text = "cut runs of N words"
+    repeats.add_argument("--ngram-words", type=int, metavar="N", help=text)
+    text = "cut lines, paragraphs or 3 sentences"
+    repeats.add_argument("--unit", choices=["line", "paragraph", "sentences"], help=text)
+    text = "remove lines and documents with this share of 13-grams, as DCLM does (.8)"
+    repeats.add_argument("--repeated-fraction", type=float, metavar="F", help=text)
+    text = "compare documents of a source, or of a value of a column or meta.KEY, with each other "
+    text += "only (default global)"
+    sub.add_argument("--scope", metavar="NAME", help=text)
+    text = "other scopes, for a table of what each would remove"
+    sub.add_argument("--compare-scopes", nargs="+", metavar="NAME", help=text)
+    text = "deduplicate against the documents of this index too, and add these to it"
+    sub.add_argument("--index", type=directory, metavar="DIR", help=text)
+    sub.add_argument("--source", default="input", metavar="NAME", help="the source of files")
+    add_set(sub, "another key of [dedup]: minhash.permutations=256")
+
+
 def add_fit(subcommands: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
     text = "fit the model of a step: perplexity, quality, or the cut-offs of its scores"
     fit = subcommands.add_parser("fit", help=text, description=text)

@@ -16,8 +16,9 @@ from dedup.minhash import sign
 from pipeline.cli import main
 from pipeline.config import ConfigError, Run, parse
 from pipeline.executor import connect
-from pipeline.index import extend_index, forget
+from pipeline.index import extend_index
 from pipeline.index_export import export_lsh
+from pipeline.index_forget import forget
 from pipeline.stages import run_pipeline
 from tests.test_dedup_stages import texts
 from tests.test_pipeline import rows_of, write_jsonl
@@ -26,7 +27,8 @@ from tests.test_pipeline import rows_of, write_jsonl
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("shards")
-    rows = [{"id": name, "text": text} for name, text in sorted(texts().items())]
+    names = enumerate(sorted(texts().items()))
+    rows = [{"id": name, "text": text, "lang": "abc"[i % 3]} for i, (name, text) in names]
     random.Random(4).shuffle(rows)
     for i in range(4):
         write_jsonl(folder / f"shard-{i}.jsonl", rows[i::4])
@@ -81,6 +83,17 @@ def test_shards_in_any_groups_and_order_end_as_one_run_over_all(shards, at_once,
     assert removed == at_once
     assert len(removed) > 25
     assert (changed > 0) == (len(groups) > 1)  # a later document is preferred to an older one
+
+
+def test_within_a_scope_too_it_ends_as_one_run_over_all(shards, tmp_path):
+    with connect("off") as cluster:
+        run_pipeline(config(shards, 0, 1, 2, scope="meta.lang"), str(tmp_path / "all"), cluster)
+    removed: dict[str, str] = {}
+    for i, numbers in enumerate([(2,), (0, 1)]):
+        extend(shards, tmp_path / str(i), tmp_path / "index", *numbers, scope="meta.lang")
+        removed = {**apply(removed, tmp_path / str(i)), **removed_of(tmp_path / str(i))}
+    assert removed == removed_of(tmp_path / "all")
+    assert {"hub-17"} < set(removed.values())  # of one language; the others keep another
 
 
 def test_the_same_shards_again_change_nothing(shards, tmp_path):
@@ -151,8 +164,25 @@ def test_what_does_not_fit_is_refused_before_any_work(shards, tmp_path):
     before = (index / "index.json").read_bytes()
     with pytest.raises(ConfigError, match=r"dedup.partitions: 5 is not 3, which the index"):
         extend(shards, tmp_path / "b", index, 1, partitions=5)
-    with pytest.raises(ConfigError, match="dedup: an index has no texts"):
-        extend(shards, tmp_path / "b", index, 1, ngrams={})
+    for section in ("ngrams", "segments", "paragraphs"):
+        with pytest.raises(ConfigError, match=f"dedup.{section}: an index has no texts"):
+            extend(shards, tmp_path / "b", index, 1, **{section: {}})
+    with pytest.raises(ConfigError, match=r"dedup.compare_scopes: is for one run"):
+        extend(shards, tmp_path / "b", index, 1, compare_scopes=["source"])
+    with pytest.raises(ConfigError, match=r"dedup.scope: source is not global, which the index"):
+        extend(shards, tmp_path / "b", index, 1, scope="source")
+    with connect("off") as cluster, pytest.raises(ConfigError, match="neither exact nor minhash"):
+        source = {"format": "table", "paths": [str(shards / "shard-1.jsonl")]}
+        run = parse({"name": "t", "sources": {"s": source}})
+        extend_index(run, str(tmp_path / "b"), str(index), cluster)
+    with connect("off") as cluster, pytest.raises(ConfigError) as caught:
+        source |= {"steps": [{"use": "gopher_quality"}]}
+        table = {"name": "t", "sources": {"s": source}, "dedup": {"exact": {}}, "tokenizer": {}}
+        extend_index(parse(table), str(tmp_path / "b"), str(index), cluster)
+    assert [line.partition(":")[0] for line in caught.value.mistakes] == [
+        "sources.s.steps",
+        "tokenizer",
+    ]
     with connect("off") as cluster, pytest.raises(ConfigError, match="--ids: nobody is not in"):
         forget(str(index), str(tmp_path / "f"), cluster, ids=frozenset({"nobody"}))
     other = tmp_path / "other"
