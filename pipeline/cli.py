@@ -148,6 +148,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--gpu-gb", type=options.above_zero, metavar="X", help="(default 80)")
     options.add_set(sub)
+    sub = add_config(
+        "ablate",
+        commands.ablate,
+        "train small models on changed corpora, and say which is better and how sure that is",
+        "ablate configs/ablations/demo.toml",
+    )
+    text = "mixtures to add: the corners, and draws around the base's weights"
+    sub.add_argument("--design", choices=["simplex"], help=text)
+    sub.add_argument("--draws", type=int, metavar="N", help="of the design (default 8)")
     sub = add(
         "tune",
         commands.tune,

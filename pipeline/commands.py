@@ -111,6 +111,26 @@ def _plan_corpus(run: Any, bytes: float, cores: int, sample_bytes: float) -> dic
     return plan.figures()
 
 
+def ablate(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.ablation import ablate, check_ablation, render
+    from pipeline.ablation_config import load_ablation
+    from pipeline.executor import connect
+    from pipeline.report.ablation import write_page
+
+    started = time.monotonic()
+    changes = [f'design.kind="{args.design}"'] if args.design else []
+    changes += [f"design.draws={args.draws}"] if args.draws is not None else []
+    ablation = load_ablation(args.config, [*changes, *args.set])
+    check_ablation(ablation)
+    out = args.out or _default_out(args.config)
+    with connect(args.ray, args.workers) as cluster:
+        outcome = ablate(ablation, out, cluster, lambda line: print(line, flush=True))
+    print(render(outcome))
+    page = write_page(outcome.directory)
+    print(f"\n{page}: done in {time.monotonic() - started:.1f} s")
+    return {"out": out, "page": page, "verdicts": outcome.report["verdicts"]}
+
+
 def tune(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.tune import tune as reports_of
     from pipeline.tune_view import histogram_svg, render
