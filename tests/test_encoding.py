@@ -261,6 +261,27 @@ COUNTS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("language", "codec"),
+    [("fr", "cp437"), ("de", "cp850"), ("pl", "cp852"), ("cs", "cp852"), ("hu", "cp852"),
+     ("ru", "cp866"), ("tr", "cp857"), ("fr", "cp1252"), ("pl", "cp1250"), ("ru", "koi8-r")],
+)  # fmt: skip
+@pytest.mark.parametrize("paragraphs", [1, 12])
+def test_plain_texts_of_dos(language, codec, paragraphs):
+    text = f"{ARTICLES[language]}\r\n" * paragraphs
+    for label in (None, codec):
+        assert decode_html(text.encode(codec), label, in_page=False)[0::2] == (text, None)
+
+
+def test_english_of_dos_has_few_accents():
+    text = "In the café a naïve girl met her fiancé. " + "Plain words follow it, and no more. " * 99
+    assert decode_html(text.encode("cp437"), None, in_page=False)[:2] == (text, "cp437")
+    for codec in ("cp1252", "utf-8"):
+        assert decode_html(text.encode(codec), None, in_page=False)[:2] == (text, codec)
+    text = "“It’s – well – a café…”, she said. " + "Plain words follow it, and no more. " * 99
+    assert decode_html(text.encode("cp1252"), None, in_page=False)[:2] == (text, "cp1252")
+
+
 def test_decoding_is_bounded():
     for evil in (
         b"<meta " * 200_000,

@@ -56,6 +56,7 @@ _MORE_LABELS = {  # what the library's map leaves out
     "hz-gb-2312": "hz",
     "iso-2022-kr": "iso2022_kr",
     "csiso2022kr": "iso2022_kr",
+    **{f"{maker}{n}": f"cp{n}" for n in (437, 850, 852, 857) for maker in ("cp", "ibm", "dos-")},
 }
 _DETECTED = [  # not iso8859-15: windows-1252 but for the euro sign
     *(
@@ -74,6 +75,8 @@ _DETECTED = [  # not iso8859-15: windows-1252 but for the euro sign
     *(f"cp{n}" for n in range(1250, 1259)),
     *(f"iso8859-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 16)),
 ]
+_DOS = ["cp437", "cp850", "cp852", "cp857"]  # of plain texts: browsers know none but cp866
+_DOS_LETTERS = re.compile(rb"[a-z][\x81\x82\x84](?![\xa0-\xff])")  # ü é ä: no letters elsewhere
 _ESCAPED = frozenset(
     {"iso2022_jp", "iso2022_kr", "hz", "utf-16-le", "utf-16-be"}
 )  # ASCII bytes too
@@ -102,11 +105,12 @@ def decode_html(body: bytes, http_charset: str | None, *, in_page: bool = True) 
         if body.startswith(bom):
             return _best(body[len(bom) :], [charset], None, None)
     labels, note = _labels(http_charset, declared_charset(body) if in_page else None)
+    candidates = _DETECTED if in_page else _DETECTED + _DOS
     first = labels[0] if labels else None
     if first in _ESCAPED:
         return _best(body, labels, None, note)
     if b"\x1b" in body or b"\0" in body[:512]:
-        guess = _detect(body)
+        guess = _detect(body, candidates)
         if guess in _ESCAPED:
             return _best(body, [guess, *labels] if first is None else labels, guess, note)
     try:
@@ -120,7 +124,7 @@ def decode_html(body: bytes, http_charset: str | None, *, in_page: bool = True) 
             if first not in (None, "utf-8") and note is None:
                 note = ("wrong_charset", f"labelled {first}, but it is valid utf-8")
             return Decoded(text, "utf-8", note)
-    return _best(body, labels, _detect(body), note)
+    return _best(body, labels, _detect(body, candidates), note)
 
 
 def _labels(
@@ -290,7 +294,7 @@ def _only_first_makes_words(one: str, other: str) -> bool:
     return word_share(one) > 0.8 and word_share(other) < 0.5
 
 
-def _detect(body: bytes) -> str | None:
+def _detect(body: bytes, candidates: list[str]) -> str | None:
     """A Python codec, from the text that is beyond ASCII: markup says nothing."""
     parts = []
     size = read = 0
@@ -305,12 +309,14 @@ def _detect(body: bytes) -> str | None:
                 if size >= _SAMPLE_BYTES:
                     break
     sample = b"\n".join(parts)
-    found = chardet.detect(sample, compat_names=False, include_encodings=_DETECTED)["encoding"]
+    found = chardet.detect(sample, compat_names=False, include_encodings=candidates)["encoding"]
     if found is None:
         return None
     guess = _WIDER.get(found, found)
     western = sample.decode("cp1252", _WHATWG)  # of a few bytes the detector knows little: Caf\xe9
     n = _n_beyond_ascii(western)
+    if "cp437" in candidates and guess not in _DOUBLE and _DOS_LETTERS.search(sample):
+        return guess if guess in _DOS else "cp437"
     reading = sample.decode(guess, _WHATWG)
     ours, theirs = alphabet_shares(western, reading)
     if ours > theirs:
