@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dedup.cut import cut_spans
 from dedup.paragraphs import (
     Decided,
     Paragraphs,
@@ -14,7 +15,12 @@ from dedup.paragraphs import (
     seen_before,
     shared_ngrams,
 )
+from pipeline.config import parse
+from pipeline.executor import connect
+from pipeline.stages import run_pipeline
+from tests.test_dedup_stages import words
 from tests.test_ngrams import documents
+from tests.test_pipeline import rows_of, write_jsonl
 
 TWO = Paragraphs(words=2)
 
@@ -179,3 +185,53 @@ def test_rounds_end_as_the_stream_does(texts, words, data):
         found, _ = rounds(docs, config, partitions, keepers)
         pairs = zip(found.cuts["doc"].to_pylist(), found.cuts["position"].to_pylist(), strict=True)
         assert (list(pairs), found.documents["doc"].to_pylist()) == expected
+
+
+@pytest.mark.parametrize("action", ["cut", "mark"])
+def test_a_run_with_each_action(tmp_path, action):
+    footer, body = " ".join(words(1, 20)), [" ".join(words(i, 30)) for i in range(2, 6)]
+    texts = {
+        "a": f"{body[0]}\n{body[1]}\n{footer}",
+        "b": f"{body[2]}\n{footer}\n{body[3][:40]}",
+        "c": f"{body[1]}\nshort\n{footer}",
+        "d": f"{footer}\n{footer}",
+        "e": "a few words\nin two lines",
+    }
+    shard = tmp_path / "in.jsonl"
+    write_jsonl(shard, [{"id": name, "text": text} for name, text in texts.items()])
+    source = {"format": "table", "paths": [str(shard)]}
+    dedup = {"paragraphs": {"action": action}, "partitions": 2}
+    with connect("off") as cluster:
+        config = parse({"name": "t", "sources": {"s": source}, "dedup": dedup})
+        manifest = run_pipeline(config, str(tmp_path / "out"), cluster)
+    kept = {row["id"]: row for row in rows_of(tmp_path / "out", "documents")}
+    removed = {row["id"]: row for row in rows_of(tmp_path / "out", "removed")}
+    assert manifest["dedup"]["paragraphs"] == {"rounds": 2, "open": 0}
+    if action == "mark":
+        fractions = {name: row["dedup.repeated_fraction"] for name, row in kept.items()}
+        assert fractions["a"] == fractions["e"] == 0 and fractions["d"] == 1
+        assert 0 < fractions["b"] < 0.5 and {row["text"] for row in kept.values()} == set(
+            texts.values()
+        )
+        return
+    assert {name: row["text"] for name, row in kept.items()} == {
+        "a": texts["a"],
+        "b": f"{body[2]}\n{body[3][:40]}",
+        "e": texts["e"],
+    }
+    for name in "cd":
+        row = removed[name]
+        assert (row["rule"], row["matched_id"]) == ("dedup.repeated_document", "a")
+        assert (row["value"], row["threshold"], row["similarity"]) == (1.0, 0.8, 1.0)
+
+
+def test_a_document_of_nothing_but_cut_paragraphs_goes():
+    line = [" ".join(words(i, 20)) for i in range(4)]
+    config = Paragraphs(remove="paragraphs")
+    docs = documents([f"{line[0]}\n{line[1]}", f"{line[1]}\n{line[0]}"])
+    found, _ = rounds(docs, config)
+    windows = found.cuts.append_column("first_id", pa.array(["id0"] * 2))
+    made = cut_spans(docs["text"].chunk(0), docs["doc"].chunk(0), windows, config)
+    assert made.texts.to_pylist() == [f"{line[0]}\n{line[1]}", ""]
+    [fate] = made.fates.to_pylist()
+    assert (fate["rule"], fate["value"], fate["threshold"]) == ("repeated_paragraphs", 0, 1)
