@@ -41,6 +41,7 @@ FREE_KEYS = {
     "micro_rows",
     "activation_checkpointing",
     "parallel",
+    "tensor_parallel",
     "zero_stage",
     "peak_tflops",
 }

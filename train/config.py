@@ -123,6 +123,11 @@ class Train:
     """torch.compile on each block, around the attention."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun. ddp: every rank holds all; fsdp: FSDP2, weights and optimizer sharded."""
+    tensor_parallel: int = 1
+    """Consecutive ranks that share the heads and the width of every block (Shoeybi et al. 2019,
+    arXiv 1909.08053, section 3); each of them reads the same rows. For models, or rows, that one
+    device cannot hold: it sends activations twice a block, so keep it within a node. Several such
+    groups want parallel = "fsdp"."""
     zero_stage: int = 3
     """With fsdp. 1: the optimizer's state is sharded; 2: gradients too, reduced after every
     micro-batch; 3: weights too, gathered a block at a time (Rajbhandari et al. 2020, arXiv
@@ -215,10 +220,22 @@ class Train:
                 raise ValueError(f"{name}: {getattr(self, name)} is below {low}")
         if self.peak_tflops is not None and not self.peak_tflops > 0:
             raise ValueError(f"peak_tflops: {self.peak_tflops} is not above 0")
-        if self.parallel == "fsdp" and self.optimizer == "adafactor":
+        self._check_parallel()
+
+    def _check_parallel(self) -> None:
+        shape, n = PRESETS[self.preset], self.tensor_parallel
+        if n < 1:
+            raise ValueError(f"tensor_parallel: {n} is below 1")
+        for name in ("n_heads", "n_kv_heads", "hidden"):
+            if getattr(shape, name) % n:
+                raise ValueError(
+                    f"tensor_parallel: {n} does not divide {name} of {self.preset} "
+                    f"({getattr(shape, name)})"
+                )
+        if self.optimizer == "adafactor" and (self.parallel == "fsdp" or n > 1):
             raise ValueError(
                 "optimizer: adafactor's row and column means are not sharded; use adamw or muon "
-                'with fsdp, or parallel = "ddp"'
+                'with fsdp and tensor_parallel, or parallel = "ddp" alone'
             )
 
     def model(self, vocab_size: int) -> Model:

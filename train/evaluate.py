@@ -26,9 +26,9 @@ def evaluate(
         chosen = shuffled(np.arange(min(config.eval_rows, len(data))), len(data), 0)
         parts = [chosen[i : i + micro_rows] for i in range(0, len(chosen), micro_rows)]
         sums = torch.zeros(2, dtype=torch.float64, device=ranks.device)
-        for i in range(0, len(parts), ranks.world):
+        for i in range(0, len(parts), ranks.data_world):
             # FSDP wants as many forward passes of every rank: one without a part repeats the first.
-            mine = i + ranks.rank
+            mine = i + ranks.data_rank
             part = parts[mine] if mine < len(parts) else parts[0]
             batch = make_batch(*data.read(part), part)
             nll = update.losses_of(model, batch, config, ranks.device).nll_T.sum()

@@ -84,8 +84,7 @@ def train(
     and Diverged, which is one.
     """
     with contextlib.ExitStack() as at_the_end:
-        ranks = parallel.start(config)
-        at_the_end.callback(parallel.stop, ranks)
+        ranks = at_the_end.enter_context(parallel.joined(config))
         metrics.check_bytes(bytes_per_token or {})
         rows = PackedRows(packed_paths)
         run = _make_run(config, packed_paths, out_dir, tokenizer_digest, rows, ranks, say)
@@ -189,8 +188,8 @@ def _steps(run: Run) -> dict | None:
     loader = Loader(
         run.paths,
         config,
-        run.ranks.rank,
-        run.ranks.world,
+        run.ranks.data_rank,
+        run.ranks.data_world,
         start_step=run.step,
         tokenizer=run.tokenizer,
         pin_memory=config.device == "cuda",

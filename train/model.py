@@ -119,9 +119,10 @@ class Block(nn.Module):
         plan: Any,
     ) -> torch.Tensor:
         h_TC = self.attention_norm(x_TC)
-        q_THD = self.query(h_TC).unflatten(-1, (self.config.n_heads, self.config.head_dim))
-        k_TGD = self.key(h_TC).unflatten(-1, (self.config.n_kv_heads, self.config.head_dim))
-        v_TGD = self.value(h_TC).unflatten(-1, (self.config.n_kv_heads, self.config.head_dim))
+        heads = (-1, self.config.head_dim)  # tensor parallel ranks have some of them
+        q_THD = self.query(h_TC).unflatten(-1, heads)
+        k_TGD = self.key(h_TC).unflatten(-1, heads)
+        v_TGD = self.value(h_TC).unflatten(-1, heads)
         if self.config.qk_norm:
             wide = self.query_norm.weight.dtype  # norms are computed in it under bf16 too
             q_THD, k_TGD = self.query_norm(q_THD.to(wide)), self.key_norm(k_TGD.to(wide))

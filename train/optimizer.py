@@ -12,6 +12,7 @@ scales, and decay would pull them to zero. GPT-3's betas and decay (Brown et al.
 
 import torch
 from torch import optim
+from torch.distributed.tensor import DTensor
 
 from train.config import Train
 
@@ -49,10 +50,15 @@ def _adamw(
 def _groups(
     matrices: list[torch.nn.Parameter], vectors: list[torch.nn.Parameter], config: Train
 ) -> list[dict]:
-    return [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    """A group for each mesh of ranks that weights are sharded over, for PyTorch updates the weights
+    of a group together and cannot mix them."""
+    groups: dict[tuple, dict] = {}
+    for weights, decay in ((matrices, config.weight_decay), (vectors, 0.0)):
+        for weight in weights:
+            mesh = weight.device_mesh if isinstance(weight, DTensor) else None
+            group = groups.setdefault((decay, mesh), {"params": [], "weight_decay": decay})
+            group["params"].append(weight)
+    return list(groups.values())
 
 
 def _torchs(name: str):

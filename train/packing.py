@@ -162,8 +162,8 @@ def write_packed(
     tokenizer_digest: str,
     window_tokens: int = WINDOW_TOKENS,
 ) -> PackedFile:
-    """Packs (id, source, token ids) in the order given, window by window, into `path` (local, `.arrow`) and
-    its sidecar.
+    """Packs (id, source, token ids) in the order given, window by window, into `path` (local,
+    `.arrow`) and its sidecar.
 
     Both files appear under their names when they are complete. Raises ValueError for ids outside
     the vocabulary.

@@ -68,7 +68,7 @@ def gradients(
     device, n_sources = ranks.device, len(sources.names)
     targets = torch.tensor([float(sum(b.n_targets() for b in micro))], dtype=torch.float64)
     targets = parallel.total(targets.to(device, non_blocking=True), ranks)
-    factor = scale * ranks.world / targets[0].clamp(min=1).float()
+    factor = scale * ranks.data_world / targets[0].clamp(min=1).float()
     sums = torch.zeros(2 + n_sources, dtype=torch.float64, device=device)
     counts = np.zeros(n_sources)
     for i, batch in enumerate(micro):
@@ -84,7 +84,8 @@ def gradients(
     host = torch.tensor([*counts, sum(len(b.tokens_T) for b in micro), flops, waited_s])
     sums = torch.cat([sums, host.to(device, torch.float64, non_blocking=True)])
     sums = parallel.total(sums, ranks)
-    norm = parallel.gradient_norm(model, parallel.local_gradients(model), ranks) / scale
+    parallel.sum_partial_gradients(model)
+    norm = parallel.gradient_norm(model, ranks) / scale
     values = torch.cat([sums, targets, norm[None].double()]).tolist()
     *totals, n_tokens, all_flops, waited, n_targets, norm_ = values
     n = max(n_targets, 1)
@@ -97,7 +98,7 @@ def gradients(
         by_source[n_sources:],
         int(n_tokens),
         all_flops,
-        waited / ranks.world,
+        waited / ranks.data_world,
     )
 
 
