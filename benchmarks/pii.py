@@ -209,7 +209,7 @@ def corpusmill() -> Find:
 
     def find(texts: list[str]) -> list[list[tuple[str, int, int]]]:
         found: list[list[tuple[str, int, int]]] = [[] for _ in texts]
-        for row, text, spans in find_pii(pa.array(texts, pa.string()), ScrubPii()):
+        for row, text, _, spans in find_pii(pa.array(texts, pa.string()), ScrubPii()):
             found[row] = [
                 (s.entity, len(text[: s.start].decode()), len(text[: s.end].decode()))
                 for s in spans

@@ -9,14 +9,24 @@ accounts, social security numbers and Bitcoin addresses.
 import functools
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import phonenumbers
 import tldextract
 
+from filters.pii_numbers import (
+    CARD,
+    EMAIL,
+    IBAN,
+    IPV4,
+    IPV6,
+    MAX_PHONE_WINDOW,
+    PHONE,
+    SSN,
+    TOKEN,
+)
 from filters.pii_secrets import secrets, wallets
-from filters.pii_windows import EMAIL, IBAN, IPV6, TOKEN
 
 if TYPE_CHECKING:
     from presidio_analyzer.predefined_recognizers import (
@@ -27,7 +37,6 @@ if TYPE_CHECKING:
 
 BEFORE_BYTES, AFTER_BYTES = 64, 24  # of context around a window
 _REGIONS = ("US", "GB", "DE", "FR", "IN", "BR", "IL", "CA")
-MAX_PHONE_WINDOW = 64  # bytes; a longer run of numbers is a table
 
 
 class Window(NamedTuple):
@@ -89,10 +98,10 @@ _PHONE_WORDS = re.compile(
 )
 _PHONE_LABEL = re.compile(r"[\s\\,;:()-]*(?:office|home|work)\b", re.IGNORECASE)  # after the number
 # A form that is a phone number's without a word near it: +CC, 3-3-4 as in North America, a trunk 0
-# and groups.
+# and groups (but not the decimals of 0.05).
 _PHONE_FORM = re.compile(
     r"\+|\(?\b[2-9]\d\d(?:\) ?|[-. ]{1,3})\d{3}[-. ]{1,3}\d{4}\b"
-    r"|\(?\b0\d{1,4}\)?[-. /]\d[-. /\d]{5,}",
+    r"|(?<!\d\.)\(?\b0\d{1,4}\)?[-. /]\d[-. /\d]{5,}",
     re.ASCII,
 )
 _ANY_PHONE = re.compile(
@@ -108,15 +117,27 @@ _DATE = re.compile(
 )
 
 
+_ENTITY = {
+    EMAIL: "email", IPV4: "ip", IPV6: "ip", IBAN: "iban", CARD: "card", SSN: "ssn", PHONE: "phone"
+}  # fmt: skip
+
+
+def kinds_of(entities: Iterable[str]) -> int:
+    """The kinds of windows that may hold one of the entities."""
+    chosen = set(entities)
+    kinds = sum(kind for kind, entity in _ENTITY.items() if entity in chosen)
+    return kinds | (TOKEN if chosen & {"secret", "crypto"} else 0)
+
+
 def judge(
-    text: bytes, start: int, end: int, kind: int, entities: frozenset[str], private_ips: bool
+    text: bytes, start: int, end: int, kinds: int, entities: frozenset[str], private_ips: bool
 ) -> Iterator[Span]:
     """What of the wanted entities a window holds; spans of two entities may overlap.
 
     text: UTF-8; start, end: the window's bytes. Latin-1 makes one character of each byte, so that
     places stay bytes.
     """
-    if kind == TOKEN:
+    if kinds == TOKEN:
         if "secret" in entities:
             yield from (Span(*span, "secret") for span in secrets(text, start, end))
         if "crypto" in entities:
@@ -127,19 +148,19 @@ def judge(
     context = text[offset : end + AFTER_BYTES].decode("latin-1")
     context = _WIDE.sub(_ascii_separator, context)
     window = Window(context, start - offset, end - offset, offset)
-    if kind == EMAIL:
-        rules = {"email": emails}
-    elif kind == IPV6:
-        rules = {"ip": functools.partial(ipv6, private=private_ips)}
-    elif kind == IBAN:
-        rules = {"iban": ibans}
-    else:
-        ips = functools.partial(ipv4, private=private_ips)
-        rules = {"ip": ips, "card": cards, "ssn": ssns, "phone": phones}
-    for entity, rule in rules.items():
-        if entity in entities:
+    rules = {
+        EMAIL: emails,
+        IPV4: functools.partial(ipv4, private=private_ips),
+        IPV6: functools.partial(ipv6, private=private_ips),
+        IBAN: ibans,
+        CARD: cards,
+        SSN: ssns,
+        PHONE: phones,
+    }
+    for flag, rule in rules.items():
+        if kinds & flag and _ENTITY[flag] in entities:
             for left, right in rule(window):
-                yield Span(offset + left, offset + right, entity)
+                yield Span(offset + left, offset + right, _ENTITY[flag])
 
 
 def emails(window: Window) -> Iterator[tuple[int, int]]:

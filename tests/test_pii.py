@@ -1,8 +1,10 @@
 """Personal data: what is replaced, what is left, and how much of presidio-research's set is
 found."""
 
+import functools
 import gzip
 import json
+import operator
 import re
 import socket
 from pathlib import Path
@@ -25,10 +27,23 @@ from filters.pii import (
     resolve,
     scrub_pii,
 )
+from filters.pii_numbers import (
+    CARD,
+    CARD_WORDS,
+    EMAIL,
+    IBAN,
+    IPV4,
+    IPV6,
+    PHONE,
+    PHONE_WORDS,
+    SSN,
+    SSN_WORDS,
+    TOKEN,
+)
 from filters.pii_pseudonyms import canonical
-from filters.pii_rules import Span, issued, luhn
+from filters.pii_rules import Span, issued, judge, luhn
 from filters.pii_secrets import is_ethereum, keccak_256
-from filters.pii_windows import EMAIL, IBAN, IPV6, NUMBER, TOKEN, find_windows
+from filters.pii_windows import find_windows
 from pipeline.config import parse
 from pipeline.executor import connect
 from pipeline.schema import DOCUMENT
@@ -131,7 +146,8 @@ def test_counts_and_columns():
     assert docs["pii.n_ip"].to_pylist() == [1, 0, 0, None]
     assert docs["pii.n_phone"].to_pylist() == [0, 0, 0, None]
     assert docs.schema.field("text") == DOCUMENT.field("text")
-    assert "rule" not in docs.column_names
+    assert docs["pii.n_candidates"].to_pylist() == [3, 0, 0, None]
+    assert docs["rule"].to_pylist() == [None, None, None, "too_many_candidates"]  # null fails
 
 
 def test_only_what_is_asked_for():
@@ -139,7 +155,7 @@ def test_only_what_is_asked_for():
     docs = scrub_pii(table([text]), ScrubPii(entities=("ip",), private_ips=True))
     assert docs["text"].to_pylist() == ["a@b.org <IP> <IP> call 905-674-3793"]
     names = [name for name in docs.column_names if name.startswith("pii.")]
-    assert names == ["pii.n_ip", "pii.n_entities"]
+    assert names == ["pii.n_candidates", "pii.n_ip", "pii.n_entities"]
     assert scrubbed("a@b.org", ScrubPii(replacement="[{entity} removed]")) == "[EMAIL removed]"
 
 
@@ -169,6 +185,7 @@ def test_config_mistakes():
         ({"entities": ("name",)}, "entities: 'name' needs ner_model"),
         ({"ner_model": "xx"}, "ner_model: nothing needs it; add 'name' to entities"),
         ({"max_entities": -1}, "max_entities -1 is below 0"),
+        ({"max_candidates": -1}, "max_candidates -1 is below 0"),
     ],
 )
 def test_more_config_mistakes(values: dict, message: str):
@@ -185,9 +202,25 @@ def test_each_entity_has_an_example_and_a_look_alike():
         assert docs["text"].to_pylist()[1] == look_alike
 
 
+def test_a_list_of_candidates_is_marked_and_not_judged():
+    trips, passes = CANARIES["too_many_candidates"]
+    one_window = "8.8.8.8 " * 30  # 239 bytes
+    docs = scrub_pii(table([trips, passes, one_window]), ScrubPii(max_candidates=3))
+    assert docs["rule"].to_pylist() == ["too_many_candidates", None, "too_many_candidates"]
+    assert docs["value"].to_pylist() == [4, None, 4]
+    assert docs["text"].to_pylist() == [trips, "<EMAIL>, <EMAIL>", one_window]
+    assert docs["pii.n_candidates"].to_pylist() == [4, 2, 4]
+    assert docs["pii.n_entities"].to_pylist() == docs["pii.n_email"].to_pylist() == [None, 2, None]
+    only = ScrubPii(max_candidates=3, entities=("email",))
+    assert scrubbed(one_window, only) == one_window  # what is not asked for does not count
+    every = scrub_pii(table([trips * 1000]), ScrubPii(max_candidates=None))
+    assert every["rule"].to_pylist() == [None] and every["pii.n_email"].to_pylist() == [4000 - 999]
+
+
 def test_documents_with_many_entities_are_marked():
     trips, passes = CANARIES["too_many_entities"]
-    docs = scrub_pii(table([trips, passes, "", None]), ScrubPii(max_entities=2))
+    config = ScrubPii(max_entities=2, max_candidates=None)
+    docs = scrub_pii(table([trips, passes, "", None]), config)
     rule = "too_many_entities"
     assert docs["rule"].to_pylist() == [rule, None, None, rule]  # a null measurement fails
     assert docs["value"].to_pylist() == [3, None, None, None]
@@ -288,7 +321,8 @@ def test_names_and_places_by_a_spacy_pipeline(tmp_path: Path):
         "😀 <NAME> of Acme, <LOCATION>, <EMAIL>", "nobody", "", None, "<LOCATION> " * 20_000
     ]  # fmt: skip
     assert docs["pii.n_name"].to_pylist() == [1, 0, 0, None, 0]
-    assert docs["rule"].to_pylist() == [None, None, None, *["too_many_entities"] * 2]
+    failed = [None, None, None, "too_many_candidates", "too_many_entities"]
+    assert docs["rule"].to_pylist() == failed
     only = ScrubPii(entities=("name",), ner_model=str(tmp_path / "model"))
     assert scrubbed("Jane Doe, Łódź", only) == "<NAME>, Łódź"
 
@@ -353,6 +387,21 @@ IBAN_START = re.compile(rb"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9](?=[0-9])")
 IBAN_BODY = re.compile(rb"[A-Za-z0-9](?:[ -]?[A-Za-z0-9]){0,31}")
 
 
+def number_run(text: bytes, i: int) -> tuple[int, int]:
+    """Where the digits and separators from the digit at i start, with `+` and `(`, and end."""
+    end = DIGITS.match(text, i).end()
+    while (
+        (gap := GAP.match(text, end)[0])
+        and len(gap) <= 4
+        and (more := DIGITS.match(text, end + len(gap)))
+    ):
+        end = more.end()
+    start = i
+    while start and i - start < 3 and text[start - 1 : start] in (b"+", b"("):
+        start -= 1
+    return start, end
+
+
 def reference_windows(text: bytes) -> list[tuple[int, int, int]]:
     """The kernel's walk over one text, by regular expressions: (start, end, kind)."""
     found = []
@@ -364,20 +413,11 @@ def reference_windows(text: bytes) -> list[tuple[int, int, int]]:
             body = IBAN_BODY.match(text, i)
             if iban and body and len(re.sub(rb"[ -]", b"", body[0])) + 2 >= 15:
                 found.append((i - 2, body.end(), IBAN))
-            end = DIGITS.match(text, i).end()
-            while (
-                (gap := GAP.match(text, end)[0])
-                and len(gap) <= 4
-                and (more := DIGITS.match(text, end + len(gap)))
-            ):
-                end = more.end()
-            run = text[i:end]
-            if len(re.findall(rb"[0-9]", run)) >= 7 or run.count(b".") >= 3:
-                start = i
-                while start and i - start < 3 and text[start - 1 : start] in (b"+", b"("):
-                    start -= 1
-                found.append((start, end, NUMBER))
-            resume = end
+            start, resume = number_run(text, i)
+            run = text[i:resume]
+            is_long = len(re.findall(rb"[0-9]", run)) >= 7 or run.count(b".") >= 3
+            if is_long and (kinds := reference_kinds(text, start, i, resume)):
+                found.append((start, resume, kinds))
         elif text[i : i + 1] == b"@":
             left, right = LOCAL.search(text[:i]), DOMAIN.match(text, i + 1)
             if left and right and b"." in right[0]:
@@ -391,6 +431,54 @@ def reference_windows(text: bytes) -> list[tuple[int, int, int]]:
                 resume = i + len(right)
         i = resume
     return found + reference_tokens(text)
+
+
+EARLY_DATE = re.compile(
+    rb"(?<![-./])[0-9]{1,2}[-./] ?[0-9]{1,2}[-./] ?(?:(?:1[0-9]|20)[0-9]{2}|[0-9]{2})(?![-./0-9])"
+)
+
+
+def reference_kinds(text: bytes, left: int, first: int, right: int) -> int:
+    """`number_kinds` over the groups of digits after the dates at the start."""
+    run, at = text[first:right], 0
+    while text[left : left + 1] != b"+" and (date := EARLY_DATE.match(run, at)):
+        at = re.compile(rb"[^0-9]*").match(run, date.end()).end()
+    groups = list(DIGITS.finditer(run, at))
+    if left == first and run.isdigit() and re.search(rb"\w\Z", text[:left]):
+        return 0
+    lengths = [len(group[0]) for group in groups]
+    pointed = [bool(re.search(rb"[0-9]\.\Z", run[: group.start()])) for group in groups]
+
+    def in_a_row(*wanted: int) -> list[int]:
+        n = len(wanted)
+        return [i for i in range(len(lengths)) if tuple(lengths[i : i + n]) == wanted]
+
+    octets = [len(group[0]) <= 3 and int(group[0]) < 256 for group in groups]
+    kinds = 0
+    for i in range(len(groups) - 3):
+        if all(octets[i : i + 4]) and all(pointed[i + 1 : i + 4]):
+            kinds |= IPV4
+    if in_a_row(4, 4, 4, 4) or in_a_row(4, 6, 4) or in_a_row(4, 6, 5):
+        kinds |= CARD
+    kinds |= SSN if in_a_row(3, 2, 4) else 0
+    around = text[max(0, left - 48) : left].lower(), text[right : right + 24].lower()
+
+    def near(words: list[str]) -> bool:
+        return any(word.encode() in part for word in words for part in around)
+
+    for group in groups:
+        if 12 <= len(group[0]) <= 19 and luhn(group[0].decode()):
+            kinds |= CARD if len(group[0]) >= 14 or near(CARD_WORDS.split()) else 0
+    kinds |= SSN if 9 in lengths and near(SSN_WORDS.split("|")) else 0
+    is_phone = b"+" in text[left:first] or any(
+        run[groups[i].start()] > 49 for i in in_a_row(3, 3, 4)
+    )
+    for group, after, decimal in zip(groups, groups[1:], pointed, strict=False):
+        trunk = group[0][0] == 48 and 2 <= len(group[0]) <= 5 and not decimal
+        is_phone |= trunk and len(run) - after.start() >= 6
+    if (is_phone or near(PHONE_WORDS.split())) and right - left <= 64:
+        kinds |= PHONE
+    return kinds
 
 
 TOKENS = re.compile(rb"[A-Za-z0-9_-]{10,}")
@@ -440,7 +528,37 @@ def test_every_kind_of_window_is_proposed_and_compared():
     texts = [text for text, _ in REPLACED] + LEFT
     expected = [(i, *w) for i, text in enumerate(texts) for w in reference_windows(text.encode())]
     assert windows(texts) == expected
-    assert {kind for *_, kind in expected} == {EMAIL, NUMBER, IPV6, IBAN, TOKEN}
+    kinds = EMAIL | IPV6 | IBAN | TOKEN | IPV4 | CARD | SSN | PHONE
+    assert functools.reduce(operator.or_, (kind for *_, kind in expected)) == kinds
+
+
+NUMBERS = (
+    "4111 1111 1111 1111|378282246310005|503802053770|3782-822463-10005|460-89-9847|460899847|"
+    "460 89 9847|8.8.8.8|41.173.96.26|1.2.3.4.5|905-674-3793|(905) 674-3793|+46 (0)8 928 571 38|"
+    "030 78 95 47 78|467 3395|31.12.2024|1/2/99|2024-05-17|1914-18|0.05|01 42|20|+|(|)| | |-|.|/|x"
+)
+NUMERIC = st.lists(
+    st.one_of(
+        st.sampled_from(NUMBERS.split("|")),
+        st.sampled_from(["\u00a0", "\u2011", "\n", *PHONE_WORDS.split(), *SSN_WORDS.split("|")]),
+        st.sampled_from(CARD_WORDS.split()),
+        st.text("0123456789 -./", max_size=8),
+    ),
+    max_size=12,
+).map("".join)
+
+
+@settings(max_examples=1000, deadline=None, derandomize=True)
+@given(NUMERIC)
+def test_a_number_that_a_rule_takes_is_never_left_out(text: str):
+    encoded, entities = text.encode(), frozenset(ENTITIES)
+    kept = {(start, end): kinds for _, start, end, kinds in windows([text]) if kinds >= IPV4}
+    at = 0
+    while digit := DIGITS.search(encoded, at):
+        start, end = number_run(encoded, digit.start())
+        at, kinds = end, kept.get((start, end), 0)
+        every = set(judge(encoded, start, end, IPV4 | CARD | SSN | PHONE, entities, True))
+        assert set(judge(encoded, start, end, kinds, entities, True)) == every
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -448,7 +566,7 @@ def test_every_kind_of_window_is_proposed_and_compared():
 def test_scrubbing_any_text_changes_only_the_spans(texts: list[str]):
     found = {
         row: (text, spans)
-        for row, text, spans in find_pii(pa.array(texts, pa.string()), ScrubPii())
+        for row, text, _, spans in find_pii(pa.array(texts, pa.string()), ScrubPii())
     }
     after = scrub_pii(table(texts), ScrubPii())["text"].to_pylist()
     for row, (before, now) in enumerate(zip(texts, after, strict=True)):
@@ -506,7 +624,7 @@ def test_no_entity_is_found_worse_than_by_presidio(shared_data: Path):
     ) as file:
         rows = json.load(file)
     found: dict[int, list[tuple[str, int, int]]] = {}
-    for row, text, spans in find_pii(pa.array([r["full_text"] for r in rows]), ScrubPii()):
+    for row, text, _, spans in find_pii(pa.array([r["full_text"] for r in rows]), ScrubPii()):
         found[row] = [
             (s.entity, len(text[: s.start].decode()), len(text[: s.end].decode())) for s in spans
         ]
