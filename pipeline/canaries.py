@@ -177,12 +177,14 @@ def _decontaminate(config: Any, folder: Path) -> Canaries | Silent:
 
 
 def _scrub_pii(config: Any, folder: Path) -> Canaries | Silent:
-    if config.max_entities is None:
-        return Silent("without max_entities it edits and never marks")
+    bounds = {"candidates": config.max_candidates, "entities": config.max_entities}
+    on = {f"too_many_{name}": most for name, most in bounds.items() if most is not None}
+    if not on:
+        return Silent("without max_candidates and max_entities it edits and never marks")
     if "email" not in config.entities:
         return Silent("its canaries are e-mail addresses, which it does not look for")
-    text = " ".join(f"a{i}@mit.edu" for i in range(config.max_entities + 1))
-    return Canaries(config, {}, {"too_many_entities": {"text": text}})
+    trips = {rule: " ".join(f"a{i}@mit.edu" for i in range(most + 1)) for rule, most in on.items()}
+    return Canaries(config, {}, {rule: {"text": text} for rule, text in trips.items()})
 
 
 def _language(config: Any, folder: Path) -> Canaries | Silent:
