@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import lzma
-import os
 import sysconfig
 import tarfile
 import zipfile
@@ -20,8 +19,6 @@ from pipeline.config import ConfigError, parse
 from pipeline.executor import connect
 from pipeline.schema import Document, Fault
 from pipeline.sources.code import Code, StackColumns, read_code, split_code
-from pipeline.sources.code_languages import LANGUAGES, canonical, language_of
-from pipeline.sources.code_marks import mark_of_content, mark_of_name
 from pipeline.stages import run_pipeline
 from tests.test_arxiv import tar
 
@@ -351,184 +348,6 @@ def test_a_table_like_the_stack(tmp_path):
     assert fault.error == "missing_column"
     [fault] = read_all(path, Code(unit="repository"))
     assert fault.error == "no_repositories"
-
-
-def test_members_that_point_elsewhere(tmp_path):
-    files = {
-        "../evil.py": "x",
-        "/abs.py": "x",
-        "a/../../b.py": "x",
-        "link.py": None,
-        "ok.py": "x = 1",
-    }
-    keep = Code(unknown_license="keep")
-    items = read(tmp_path, "a.tar", tar(files), keep)
-    assert [x.error if isinstance(x, Fault) else x.text for x in items] == [
-        "path_outside",
-        "path_outside",
-        "path_outside",
-        "link",
-        "x = 1",
-    ]
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("..\\evil.py", "x")
-        archive.writestr("../evil.py", "x")
-    assert [x.error for x in read(tmp_path, "a.zip", out.getvalue())] == ["path_outside"] * 2
-
-
-def test_directories_do_not_lead_elsewhere(tmp_path):
-    secret = tmp_path / "secret.py"
-    secret.write_text("password = 1")
-    shard = unpack(tmp_path / "shard", {"r/a.py": "x = 1", "r/.git/hooks/b.py": "y = 1"})
-    (shard / "r/link.py").symlink_to(secret)
-    (shard / "r/up").symlink_to(tmp_path)
-    (shard / "r/loop").symlink_to(shard)
-    os.mkfifo(shard / "r/pipe.py")
-    items = read_all(shard, Code(unknown_license="keep"))
-    assert set(kept(items)) == {"r/a.py"}
-    assert errors(items) == {
-        ("r/link.py", "link", False),
-        ("r/up", "link", False),
-        ("r/loop", "link", False),
-        ("r/pipe.py", "not_a_file", True),
-    }
-    deep = shard
-    for _ in range(200):
-        deep = deep / "d"
-    deep.mkdir(parents=True)
-    (deep / "z.py").write_text("z = 1")
-    assert len(kept(read_all(shard, Code(unknown_license="keep")))) == 2
-
-
-def test_bombs_and_large_members(tmp_path):
-    config = Code(max_document_bytes=1000, unknown_license="keep")
-    big = "y = 1\n" * 10_000
-    files = {"a.py": "x = 1", "big.py": big, "zero.bin": bytes(40_000_000), "b.py": "z = 1"}
-    kinds = [
-        x.error if isinstance(x, Fault) else x.rule
-        for x in read(tmp_path, "a.tgz", pack("a.tgz", files), config)
-    ]
-    assert kinds == [None, "too_large", "not_code", "bomb"]
-    for name in ("a.tar.xz", "a.tar.bz2", "a.tar.zst"):
-        items = read(tmp_path, name, pack(name, files), config)
-        assert [x.error for x in items if isinstance(x, Fault)] == ["too_large", "bomb"]
-    zipped = read(tmp_path, "a.zip", pack("a.zip", files), config)
-    assert [(x.locator, x.error if isinstance(x, Fault) else x.rule) for x in zipped] == [
-        ("a.py", None),
-        ("b.py", None),
-        ("big.py", "too_large"),
-        ("zero.bin", "bomb"),
-    ]
-    inner = pack("a.zip", {"deep.py": "x = 1"})  # nested archives are not opened
-    [document] = read(tmp_path, "b.zip", pack("b.zip", {"inner.zip": inner}))
-    assert document.rule == "not_code"
-
-
-@pytest.mark.slow
-def test_a_member_of_a_gigabyte_is_not_read(tmp_path):
-    with (tmp_path / "huge.tar").open("wb") as file:
-        for name, size in (("r/huge.py", 1 << 30), ("r/a.py", 5)):
-            info = tarfile.TarInfo(name)
-            info.size = size
-            file.write(info.tobuf())
-            file.write(b"x = 1" if size == 5 else b"y = 1")
-            file.seek((size + 511) // 512 * 512 - 5, 1)  # a hole
-        file.truncate(file.tell() + 1024)
-    items = read_all(tmp_path / "huge.tar", Code(unknown_license="keep"))
-    assert removed(items) == {"r/huge.py": "binary"}
-    assert set(kept(items)) == {"r/a.py"}
-
-
-def test_a_pax_header_cannot_take_memory(tmp_path):
-    info = tarfile.TarInfo("pax")
-    info.type, info.size = tarfile.XHDTYPE, 1 << 40
-    data = info.tobuf(tarfile.USTAR_FORMAT if info.size < 8**11 else tarfile.GNU_FORMAT)
-    [fault] = read(tmp_path, "a.tar", data + bytes(10_000))
-    assert fault.error == "bomb"
-
-
-def test_damaged_archives(tmp_path):
-    def kinds(name, data):
-        return [x.error for x in read(tmp_path, name, data) if isinstance(x, Fault) and x.lost]
-
-    good = {f"f{i}.py": f"x = {'y' * 3000}{i}" for i in range(9)}
-    for name, error in (("a.tgz", "gzip"), ("a.tar.xz", "xz"), ("a.tar.bz2", "bz2")):
-        packed = pack(name, good)
-        assert kinds(name, packed[: len(packed) // 2])[-1] == f"truncated_{error}"
-    assert kinds("a.zip", pack("a.zip", good)[:-40]) == ["bad_zip"]
-    damaged = bytearray(pack("a.zip", good))
-    damaged[60] ^= 0xFF
-    assert kinds("a.zip", bytes(damaged)) == ["bad_member"]
-    assert kinds("a.zip", b"") == ["empty_file"]
-    twice = tar({"a.py": "x = 1"})[:1024] + tar({"a.py": "x = 2"})
-    assert kinds("a.tar", twice) == ["duplicate_member"]
-
-
-def test_languages():
-    assert len(LANGUAGES) > 200
-    for path, content, language in (
-        ("a.py", b"", "python"),
-        ("a.tsx", b"", "typescript"),
-        ("a.h", b"int f(void);\n", "c"),
-        ("a.h", b"#pragma once\nnamespace a {\n", "cpp"),
-        ("a.h", b"#import <Foundation/Foundation.h>\n@interface A\n", "objective-c"),
-        ("a.m", b"function y = f(x)\n% doc\n", "matlab"),
-        ("a.m", b'#import "a.h"\n@implementation A\n', "objective-c"),
-        ("a.m", b"(* ::Package:: *)\n", "mathematica"),
-        ("a.pl", b"use strict;\n", "perl"),
-        ("a.pl", b"parent(X, Y) :- child(Y, X).\n", "prolog"),
-        ("a.v", b"module top(input clk);\nendmodule\n", "verilog"),
-        ("a.v", b"Theorem t : True.\nProof. exact I. Qed.\n", "coq"),
-        ("a.ts", b"export const a = 1;\n", "typescript"),
-        ("a.ts", b'<?xml version="1.0"?>\n<!DOCTYPE TS>\n', "xml"),
-        ("a.cls", b"\\NeedsTeXFormat{LaTeX2e}\n", "tex"),
-        ("a.cls", b"public with sharing class A {\n", "apex"),
-        ("a.cls", b"VERSION 1.0 CLASS\n", "visual-basic"),
-        ("a.inc", b"<?php\n", "php"),
-        ("a.inc", b"#define A 1\n", "cpp"),
-        ("a.rs", b"fn main() {}", "rust"),
-        ("a.fs", b"module A\nlet x = 1\n", "fsharp"),
-        ("Makefile", b"", "makefile"),
-        ("x/Dockerfile.dev", b"", "dockerfile"),
-        ("CMakeLists.txt", b"", "cmake"),
-        ("config.h.in", b"#undef X\n", "c"),
-        ("README.txt", b"", "text"),
-        ("story.txt", b"Once", None),
-        ("git.1", b".TH GIT 1\n", "roff"),
-        ("libx.so.1", b"\x7fELF", None),
-        ("tool", b"#!/usr/bin/perl -w\n", "perl"),
-        ("tool", b"words\n", None),
-    ):
-        assert language_of(path, content) == language, (path, content)
-    assert [canonical(n) for n in ("C++", "C#", "Jupyter Notebook", "Visual Basic .NET")] == [
-        *("cpp", "csharp", "jupyter-notebook", "visual-basic")
-    ]
-
-
-def test_marks():
-    for path, mark in (
-        ("src/a.py", None),
-        ("yarn.lock", "generated"),
-        ("a/b_pb2.py", "generated"),
-        ("third_party/x.c", "vendored"),
-        ("src/external/x.c", "vendored"),
-        ("js/jquery-3.6.0.js", "vendored"),
-        ("js/jquerying.js", None),
-        ("js/a-min.js", "minified"),
-    ):
-        assert (mark_of_name(path) or (None,))[0] == mark, path
-    for data, language, mark in (
-        (b"// Code generated by protoc-gen-go. DO NOT EDIT.\npackage a\n", "go", "generated"),
-        (b"# @generated\nx\n", "python", "generated"),
-        (b"x = 1\n# Do not edit the words below by accident, they are data\n", "python", None),
-        (b'"""Test cases for reports generated by mypy."""\n', "python", None),
-        (b'print("# automatically")\n' * 9 + b"# automatically generated\n", "python", None),
-        (b"var a=1;" * 100, "javascript", "minified"),
-        (b"x = 1;" * 100, "python", None),
-        (b"var a;\n//# sourceMappingURL=a.js.map\n", "javascript", "generated"),
-    ):
-        assert (mark_of_content(data, language) or (None,))[0] == mark, data[:60]
 
 
 def test_data_in_the_dress_of_code(tmp_path):

@@ -33,6 +33,9 @@ def test_texts():
         (BSD + BINARY + " All advertising materials mentioning features" + NAMES, "BSD-4-Clause"),
         ("Apache License\nVersion 2.0, January 2004", "Apache-2.0"),
         ("Licensed under the Apache License, Version 2.0 (the", "Apache-2.0"),
+        ("Version 2.0, January 2004\nhttp://www.apache.org/licenses/ TERMS", "Apache-2.0"),
+        ("PYTHON SOFTWARE FOUNDATION LICENSE\n---\n1. This LICENSE AGREEMENT is between A and you",
+         "PSF-2.0"),
         ("GNU LESSER GENERAL PUBLIC LICENSE\n Version 2.1, February 1999", "LGPL-2.1"),
         ("GNU GENERAL PUBLIC LICENSE Version 3, 29 June 2007 ... GNU Affero", "GPL-3.0"),
         ("Permission to use, copy, modify, and/or distribute this software for any purpose with or "

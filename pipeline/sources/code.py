@@ -15,7 +15,15 @@ from typing import Any, BinaryIO, Literal
 
 from pipeline import storage
 from pipeline.extract import folder
-from pipeline.extract.members import READ_ERRORS, ZIP, Member, members, read_head, zip_entries
+from pipeline.extract.members import (
+    READ_ERRORS,
+    ZIP,
+    Member,
+    members,
+    open_zip,
+    read_head,
+    zip_entries,
+)
 from pipeline.schema import Document, Fault
 from pipeline.sources import rows
 from pipeline.sources.code_file import (
@@ -180,11 +188,11 @@ def _max_read(config: Code) -> int:
 
 
 def _zip(file: BinaryIO) -> zipfile.ZipFile | None:
-    """None for what is no zip, or a damaged one: `members` says what is wrong."""
+    """None for what is no zip, or one that cannot be read: `members` says what is wrong."""
     is_zip = file.read(len(ZIP)) == ZIP
     file.seek(0)
     try:
-        return zipfile.ZipFile(file) if is_zip else None
+        return open_zip(file) if is_zip else None
     except READ_ERRORS:
         return None
 

@@ -4,18 +4,24 @@ permissive."""
 import re
 
 _PERMISSIVE = """
-0BSD AFL-2.1 AFL-3.0 Apache-1.0 Apache-1.1 Apache-2.0 Artistic-2.0 blessing BlueOak-1.0.0
-BSD-1-Clause BSD-2-Clause BSD-2-Clause-Patent BSD-2-Clause-Views BSD-3-Clause BSD-3-Clause-Clear
-BSD-3-Clause-LBNL BSD-4-Clause BSD-4-Clause-UC BSD-Source-Code BSL-1.0 bzip2-1.0.6 CC-BY-3.0
-CC-BY-4.0 CC0-1.0 curl ECL-2.0 EFL-2.0 FSFAP FTL HPND ICU IJG ImageMagick ISC Libpng libpng-2.0
-LicenseRef-BSD LicenseRef-public-domain Linux-OpenIB MIT MIT-0 MIT-CMU MIT-Modern-Variant MS-PL
-MulanPSL-1.0 MulanPSL-2.0 NCSA NTP OpenSSL PHP-3.0 PHP-3.01 PostgreSQL PSF-2.0 Python-2.0 Ruby
-SMLNJ TCL Unicode-3.0 Unicode-DFS-2015 Unicode-DFS-2016 Unlicense UPL-1.0 Vim W3C WTFPL X11 Xnet
-Zlib zlib-acknowledgement ZPL-2.0 ZPL-2.1
+0BSD AFL-2.1 AFL-3.0 Apache-1.0 Apache-1.1 Apache-2.0 Artistic-2.0 Beerware blessing BlueOak-1.0.0
+BSD-1-Clause BSD-2-Clause BSD-2-Clause-FreeBSD BSD-2-Clause-NetBSD BSD-2-Clause-Patent
+BSD-2-Clause-Views BSD-3-Clause BSD-3-Clause-Attribution BSD-3-Clause-Clear BSD-3-Clause-LBNL
+BSD-3-Clause-Open-MPI BSD-4-Clause BSD-4-Clause-UC BSD-Source-Code BSL-1.0 bzip2-1.0.6 CC-BY-2.0
+CC-BY-2.5 CC-BY-3.0 CC-BY-4.0 CC0-1.0 CNRI-Python curl ECL-2.0 EFL-2.0 FSFAP FTL HPND
+HPND-sell-variant ICU IJG ImageMagick ISC Libpng libpng-2.0 LicenseRef-BSD LicenseRef-public-domain
+Linux-OpenIB MIT MIT-0 MIT-advertising MIT-CMU MIT-enna MIT-feh MIT-Modern-Variant MIT-open-group
+MITNFA MS-PL MulanPSL-1.0 MulanPSL-2.0 NCSA NTP OpenSSL PHP-3.0 PHP-3.01 PostgreSQL PSF-2.0
+Python-2.0 Ruby SGI-B-2.0 SMLNJ SunPro TCL TCP-wrappers Unicode-3.0 Unicode-DFS-2015
+Unicode-DFS-2016 Unlicense UPL-1.0 W3C WTFPL X11 Xnet Zlib zlib-acknowledgement ZPL-2.0 ZPL-2.1
 """
 PERMISSIVE = tuple(_PERMISSIVE.split())
-"""The common ones of the 193 of The Stack v1.1 (Kocetkov et al. 2022, arXiv 2211.15533), which took
-the permissive ones of the Blue Oak Council and ScanCode; MPL, EPL and LGPL, in v1.0, are not."""
+"""Licences under which a changed copy may be passed on under other terms, its source kept back:
+what they ask is attribution, a notice, another name, or peace over patents. Not: copyleft of files
+(MPL, EPL, CDDL), of libraries (LGPL) or of texts (CC-BY-SA), changes owed to the maintainer (Vim),
+fields of use (JSON's "Good, not Evil"; NC). After The Stack v1.1 (Kocetkov et al. 2022, arXiv
+2211.15533), which has 193 and left out v1.0's MPL, EPL and LGPL. All are SPDX ids but LicenseRef-.
+"""
 
 _OTHERS = """
 AGPL-3.0 AGPL-3.0-only AGPL-3.0-or-later APSL-2.0 Artistic-1.0 Artistic-1.0-Perl BUSL-1.1
@@ -24,7 +30,7 @@ CDDL-1.1 CECILL-2.1 CECILL-B CECILL-C CPL-1.0 Elastic-2.0 EPL-1.0 EPL-2.0 EUPL-1
 GFDL-1.1 GFDL-1.2 GFDL-1.3 GPL-1.0 GPL-2.0 GPL-2.0-only GPL-2.0-or-later GPL-3.0 GPL-3.0-only
 GPL-3.0-or-later JSON LGPL-2.0 LGPL-2.1 LGPL-2.1-only LGPL-2.1-or-later LGPL-3.0 LGPL-3.0-only
 LGPL-3.0-or-later LPPL-1.3c MPL-1.1 MPL-2.0 MS-RL NOASSERTION OFL-1.1 OSL-3.0 QPL-1.0 Sleepycat
-SSPL-1.0
+SSPL-1.0 Vim
 """
 _KNOWN = {name.lower(): name for name in (*PERMISSIVE, *_OTHERS.split())}
 

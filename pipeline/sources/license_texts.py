@@ -2,8 +2,9 @@
 
 By distinctive phrases, after everything but letters and digits became one space; BSD and MIT are
 told from their variants by the clauses near the phrase. Every licence that a text holds counts: one
-with the GPL among others is under the GPL too. Of the 602 licence files of two Python environments
-and npm, all are recognised but those that name no licence ("see LICENSE.APACHE or LICENSE.BSD").
+with the GPL among others is under the GPL too. Of the 348 different licence files of two Python
+environments and npm, 345 are recognised: not Qhull's own, nor two that say to see other files. Of
+464 of Debian's, which list every file's, 417 (what they say is a person's summary).
 """
 
 import re
@@ -15,6 +16,7 @@ _TITLES = (
     ("Apache-2.0", "apache license version 2 0 january 2004"),
     ("Apache-2.0", "licensed under the apache license version 2 0"),
     ("Apache-2.0", "licensed under the apache license 2 0"),
+    ("Apache-2.0", "version 2 0 january 2004 http www apache org licenses"),
     ("MPL-2.0", "mozilla public license version 2 0 1 definitions"),
     ("MPL-2.0", "mozilla public license version 2 0"),
     ("MPL-2.0", "subject to the terms of the mozilla public license v 2 0"),
@@ -28,6 +30,7 @@ _TITLES = (
     ("GPL-1.0", "gnu general public license version 1 february 1989"),
     ("PSF-2.0", "python software foundation license version 2"),
     ("PSF-2.0", "psf license agreement for python"),
+    ("PSF-2.0", "python software foundation license 1 this license agreement is between"),
     ("EPL-2.0", "eclipse public license v 2 0"),
     ("EPL-2.0", "eclipse public license version 2 0"),
     ("EPL-1.0", "eclipse public license v 1 0"),
