@@ -178,6 +178,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("dir", metavar="DIR", help="the --out of a run")
     sub.add_argument("id", metavar="ID_OR_URL")
+    sub = add(
+        "report",
+        commands.report,
+        "write one self-contained HTML page about a run or an ablation",
+        "report out/real",
+    )
+    sub.add_argument("dir", metavar="DIR", help="the --out of a finished run or of an ablation")
 
     sub = add_run(
         "extract",

@@ -17,7 +17,8 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 def run(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.config import load
 
-    return _execute(load(args.config, args.set), args.out or _default_out(args.config), args)
+    result = _execute(load(args.config, args.set), args.out or _default_out(args.config), args)
+    return result | _write_report(result["out"])
 
 
 def _default_out(config: str) -> str:
@@ -54,6 +55,7 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
     make_inputs(inputs, scale=args.scale)
     run = load(CONFIGS / "demo.toml", [f"root={json.dumps(str(inputs))}", *args.set])
     result = _execute(run, str(out), args)
+    result |= _write_report(result["out"])
     scores = scorecard(out, inputs / "truth.jsonl")
     print("\n" + render(scores))
     return result
@@ -142,6 +144,26 @@ def tune(args: argparse.Namespace) -> dict[str, Any]:
         Path(args.svg).write_text(histogram_svg(reports[0]))
         print(f"\n{args.svg}: the histogram of sources.{reports[0]['source']}")
     return {"reports": reports}
+
+
+def report(args: argparse.Namespace) -> dict[str, Any]:
+    """Of an ablation where the directory has its tables, else of a run."""
+    from pipeline.report import ablation
+    from pipeline.storage import exists, join
+
+    if exists(join(args.dir, "verdicts.parquet")):
+        path = ablation.write_page(args.dir)
+        print(f"{path}: the page of the ablation")
+        return {"report": path}
+    return _write_report(args.dir)
+
+
+def _write_report(out: str) -> dict[str, Any]:
+    from pipeline.report.run import write_page
+
+    path = write_page(out)
+    print(f"{path}: what the run did, as a page")
+    return {"report": path}
 
 
 def why(args: argparse.Namespace) -> dict[str, Any]:

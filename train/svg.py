@@ -52,12 +52,13 @@ def padded(values: Iterable[float], start: float, end: float, pad: float = 0.06)
 
 
 def ticks(low: float, high: float, n: int = 4) -> list[float]:
-    """About n round numbers within low..high (Heckbert 1990, Graphics Gems, p. 61)."""
+    """About n round numbers within low..high (Heckbert 1990, Graphics Gems, p. 61), 0 among them if
+    it is inside."""
     if not high > low:
         return [low]
     rough = (high - low) / max(n, 1)
     unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * unit for m in (1, 2, 2.5, 5, 10) if m * unit >= rough * (1 - 1e-9))
+    step = next(m * unit for m in (1, 2, 2.5, 5, 10) if m * unit >= rough * 0.75)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -225,6 +226,7 @@ def style(colours: dict[str, str]) -> str:
         ".thin{stroke-width:.8;stroke-opacity:.45}.stroke{fill:none;stroke-width:1.75}",
         f".dot{{stroke-width:1.5}}.faint{{stroke:{c['rule']}}}.line.faint{{stroke-width:.8}}",
         ".dashed{stroke-dasharray:4 3}",
+        f"text.halo{{paint-order:stroke;stroke:{c['paper']};stroke-width:3px}}",
     ]
     for i in range(SERIES):
         colour, dash = c[f"s{i}"], DASHES[i]

@@ -1,0 +1,37 @@
+"""The tables of an ablation, read for its page."""
+
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+from pipeline.storage import exists, join, open_input, read_json
+
+Rows = list[dict[str, Any]]
+
+
+class Tables(NamedTuple):
+    trials: Rows
+    mixtures: Rows
+    curves: Rows
+    verdicts: Rows
+    law: Rows
+    predictions: Rows
+    about: dict[str, Any]  # ablation.json
+
+    def roles(self) -> dict[str, str]:
+        return {row["arm"]: row["role"] for row in [*self.mixtures, *self.trials]}
+
+    def role(self, wanted: str) -> str | None:
+        return next((arm for arm, role in self.roles().items() if role == wanted), None)
+
+
+def read(directory: str) -> Tables:
+    rows: list[Rows] = []
+    for name in Tables._fields[:-1]:
+        path = join(directory, f"{name}.parquet")
+        if not exists(path):
+            raise ValueError(f"{path}: no such table; run `corpusmill ablate` first")
+        with open_input(path) as file:
+            rows.append(pq.read_table(file).to_pylist())
+    about = join(directory, "ablation.json")
+    return Tables(*rows, read_json(about) if exists(about) else {})  # type: ignore[arg-type]
