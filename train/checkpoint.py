@@ -34,6 +34,7 @@ STATE_NAME = "state.json"
 FREE_KEYS = {
     "device",
     "threads",
+    "tensorboard",
     "eval_every",
     "eval_rows",
     "checkpoint_every",

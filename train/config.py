@@ -147,6 +147,8 @@ class Train:
     threads: int | None = None
     """CPU threads of torch, which resume needs unchanged to be bit-exact; torch's choice if not
     given."""
+    tensorboard: bool = True
+    """The numbers of metrics.jsonl as event files too, in tensorboard/."""
     eval_every: int = 50
     """Steps between evaluations, where held-out rows are given; the last step always has one."""
     eval_rows: int = 64

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from train import checkpoint, metrics, parallel, spikes, update
+from train import checkpoint, metrics, parallel, spikes, tensorboard, update
 from train.config import Train, parameter_count
 from train.evaluate import evaluate
 from train.loader import Loader, PackedRows
@@ -58,6 +58,7 @@ class Run:
     log: list[dict] = dataclasses.field(default_factory=list)
     excluded: list[int] = dataclasses.field(default_factory=list)  # rows, after spikes
     n_spikes: int = 0
+    board: tensorboard.EventFile | None = None
 
 
 def train(
@@ -77,8 +78,8 @@ def train(
     text of each source and held-out set, for bits per byte. say: gets progress lines, which go to
     stderr if it is not given.
 
-    Writes metrics.jsonl (a line a step), loss.svg, checkpoints/ and, after loss spikes,
-    spikes.jsonl. Returns steps, resumed_from, first_loss, final_loss (mean of the last tenth),
+    Writes metrics.jsonl (a line a step), tensorboard/, loss.svg, checkpoints/ and, after loss
+    spikes, spikes.jsonl. Returns steps, resumed_from, first_loss, final_loss (mean of the last tenth),
     eval_loss by name, tokens, parameters, passes over the rows, unigram_entropy, spikes,
     checkpoint. Raises ValueError for mistakes in the call and a checkpoint that cannot be written,
     and Diverged, which is one.
@@ -179,6 +180,8 @@ def _resume(run: Run, path: str | None) -> str | None:
     parallel.barrier(run.ranks)  # all have read it
     if run.ranks.rank == 0:
         metrics.keep(run.out_dir, run.log)
+        if run.config.tensorboard:
+            run.board = tensorboard.EventFile(Path(run.out_dir) / "tensorboard")
     return path
 
 
@@ -250,6 +253,8 @@ def _after_step(run: Run, line: dict) -> None:
     run.log.append(line)
     if run.ranks.rank == 0:
         metrics.append(run.out_dir, line)
+        if run.board:
+            run.board.add(line)
     run.writer.check()
     if last or run.step % config.checkpoint_every == 0:
         _save(run)
