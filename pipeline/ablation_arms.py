@@ -111,10 +111,10 @@ def prepare(ground: Ground, arm: Arm) -> Prepared:
     assert base.tokenizer and run.tokenizer
     if not arm.own_tokenizer:
         run = replace(run, tokenizer=replace(base.tokenizer, model=ground.tokenizer))
-    state = beside(ground, run)
     if same_documents(run, base):
-        pieces, corpus = ground.pieces, ground.corpus_digest
+        state, pieces, corpus = beside(ground, run), ground.pieces, ground.corpus_digest
     else:
+        state = State(run, ground.state.out, ground.state.cluster, shared=True)
         last = document_stages(base, None)[-1]
         pieces = make_documents(state, document_stages(run, None), last)
         corpus = digest_documents(state, pieces)

@@ -124,7 +124,7 @@ def ablate(args: argparse.Namespace) -> dict[str, Any]:
     changes += [f"design.draws={args.draws}"] if args.draws is not None else []
     ablation = load_ablation(args.config, [*changes, *args.set])
     check_ablation(ablation)
-    out = args.out or _default_out(args.config)
+    out = args.out or f"out/ablations/{Path(args.config).stem}"
     with connect(args.ray, args.workers) as cluster:
         outcome = ablate(ablation, out, cluster, lambda line: print(line, flush=True))
     print(render(outcome))
