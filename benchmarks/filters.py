@@ -51,8 +51,9 @@ def our_seconds(texts: list[str], repeats: int) -> dict[str, list[float]]:
     """CPU seconds of each step alone and of the four in a row (key all), after one to warm up.
     Between measurements the last batch that was split is forgotten."""
     from filters import spans
+    from pipeline.apply import apply
     from pipeline.steps import STEPS as TABLE
-    from pipeline.steps import Use, apply
+    from pipeline.steps import Use
 
     docs = documents(texts)
     seconds: dict[str, list[float]] = {}

@@ -127,21 +127,20 @@ def load_sets(config: Decontaminate) -> TestSets:
     )
 
 
-def contamination_of(docs: pa.Table) -> pa.Table:
-    """Rows of CONTAMINATION: an item, and a document that holds something of it."""
-    if "decontaminate.items" not in docs.column_names:
-        return CONTAMINATION.empty_table()
-    items = docs["decontaminate.items"].combine_chunks()
-    columns = ["id", "source", "decontaminate.matched_fraction", "rule"]
+def contamination_of(docs: pa.Table, prefix: str = "decontaminate") -> pa.Table:
+    """Rows of CONTAMINATION: an item, and a document that holds something of it. `prefix` is that
+    of the signals."""
+    items = docs[f"{prefix}.items"].combine_chunks()
+    columns = ["id", "source", f"{prefix}.matched_fraction", "rule"]
     rows = docs.select(columns).take(pc.list_parent_indices(items))
     return pa.table(
         {
             "item": pc.list_flatten(items),
             "id": rows["id"],
             "source": rows["source"],
-            "item_fraction": pc.list_flatten(docs["decontaminate.fractions"].combine_chunks()),
-            "answer": pc.list_flatten(docs["decontaminate.answers"].combine_chunks()),
-            "document_fraction": rows["decontaminate.matched_fraction"],
+            "item_fraction": pc.list_flatten(docs[f"{prefix}.fractions"].combine_chunks()),
+            "answer": pc.list_flatten(docs[f"{prefix}.answers"].combine_chunks()),
+            "document_fraction": rows[f"{prefix}.matched_fraction"],
             "rule": rows["rule"],
         },
         schema=CONTAMINATION,

@@ -45,19 +45,19 @@ def run_canaries(use: Use, place: str, folder: Path) -> tuple[list[str], str | N
     """Warnings, and why a step has no canaries here. `folder` takes the made lists."""
     found = canaries_of(use, folder)
     if isinstance(found, Silent):
-        return [], f"{place}: no canaries of {use.name}: {found.reason}"
+        return [], f"{place}: no canaries of {use.label}: {found.reason}"
     rows = [found.passes, *found.trips.values()]
     docs = _documents(rows)
     failed = STEPS[use.name].function(docs, found.config)
     names = failed["failed"].to_pylist() if "failed" in failed.column_names else [None] * len(rows)
     warnings = [
-        f"{place}: {use.name}.{rule} marks a text that it should pass{_setting(use, rule)}"
+        f"{place}: {use.label}.{rule} marks a text that it should pass{_setting(use, rule)}"
         for rule in names[0] or ()
     ]
     for rule, marks in zip(found.trips, names[1:], strict=True):
         if rule not in (marks or ()) and _is_on(use, rule):
             warnings.append(
-                f"{place}: canary of {use.name}.{rule} passes{_setting(use, rule)}: this rule no "
+                f"{place}: canary of {use.label}.{rule} passes{_setting(use, rule)}: this rule no "
                 "longer catches it"
             )
     return warnings, None

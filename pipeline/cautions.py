@@ -4,7 +4,7 @@ source, and sources of which next to nothing is left."""
 from typing import Any
 
 from pipeline.config import Run
-from pipeline.steps import STEPS
+from pipeline.steps import STEPS, bounds_of
 
 ALWAYS = 0.5  # a rule that removes more than this share of a source's documents
 LOST = 0.9  # a source that loses more than this
@@ -39,9 +39,8 @@ def _rules(steps: Any) -> list[str]:
     """The rules with a threshold that is set."""
     names = []
     for use in steps:
-        bounds = STEPS[use.name].bounds
-        if bounds is None or "cutoffs" in STEPS[use.name].files:
+        if "cutoffs" in STEPS[use.name].files:
             continue  # their thresholds are in files
-        on = [b for b in bounds(use.config) if b.least is not None or b.most is not None]
-        names += [f"{use.name}.{bound.rule}" for bound in on]
+        on = [b for b in bounds_of(use) if b.least is not None or b.most is not None]
+        names += [f"{use.label}.{bound.rule}" for bound in on]
     return names

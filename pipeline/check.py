@@ -54,9 +54,11 @@ def check(run: Run, limit: int) -> Report:
             if times > ALWAYS * n and n >= 10:
                 warnings.append(f"sources.{name}: {rule} fires on {times} of {n} documents")
         silent = [
-            u.name for u in source.steps if not any(r.startswith(u.name + ".") for r in fired[name])
+            u.label
+            for u in source.steps
+            if u.name != "scrub_pii"  # it edits and never marks
+            and not any(r.startswith(u.label + ".") for r in fired[name])
         ]
-        silent = [step for step in silent if step != "scrub_pii"]  # it edits and never marks
         if silent:
             lines.append(f"  fired on none: {', '.join(silent)}")
         if not first["in"]:

@@ -6,6 +6,7 @@ sources.web.steps[3].min_word: gopher_quality has no such key. Did you mean min_
 
 import dataclasses
 import difflib
+import re
 import tomllib
 import types
 import typing
@@ -265,9 +266,28 @@ def _steps(entries: object, place: str, mistakes: list[str]) -> tuple[Use, ...]:
         if name not in STEPS:
             mistakes.append(f"{here}.use: no such step {name!r}.{_hint(str(name), list(STEPS))}")
             continue
-        rest = {key: value for key, value in entry.items() if key != "use"}
-        out.append(Use(name, build(STEPS[name].config, rest, here, mistakes, name)))
+        rest = {key: value for key, value in entry.items() if key not in ("use", "name")}
+        config = build(STEPS[name].config, rest, here, mistakes, name)
+        out.append(Use(name, config, _called(entry.get("name", ""), here, mistakes)))
+        twice = [j for j, use in enumerate(out[:-1]) if use.label == out[-1].label]
+        if twice:
+            mistakes.append(
+                f"{here}: {out[-1].label} stands at {place}[{twice[0]}] too, and this one would "
+                'overwrite its signals; give it a name of its own: name = "..."'
+            )
     return tuple(out)
+
+
+def _called(name: object, place: str, mistakes: list[str]) -> str:
+    """What a step's signals and rules are called instead of by the step; "" for its own name."""
+    taken = {"text", *STEPS, *(step.prefix for step in STEPS.values())} - {""}
+    if not isinstance(name, str) or not re.fullmatch("([a-z][a-z0-9_]*)?", name) or name in taken:
+        mistakes.append(
+            f"{place}.name: {name!r} is not a new name of small letters, digits and _, not that of "
+            "a step or of its signals"
+        )
+        return ""
+    return name
 
 
 def _cross_check(run: Run) -> list[str]:
@@ -292,7 +312,7 @@ def _cross_check(run: Run) -> list[str]:
             mistakes += _check_models(run.models, use, place)
             model, before = getattr(use.config, "model", None), source.steps[:i]
             by_language = isinstance(model, dict) or "{lang}" in (model or "")
-            if by_language and all(earlier.name != "language" for earlier in before):
+            if by_language and all(earlier.label != "language" for earlier in before):
                 mistakes.append(
                     f'{place}.model: models by {{lang}} need a step {{ use = "language" }} before'
                 )
@@ -308,11 +328,11 @@ def _cross_check(run: Run) -> list[str]:
             check_sources(getattr(model, key), f"models.{name}.{key}")
         check_sources(model.reference, f"models.{name}.reference")
     check_sources(run.dedup.prefer, "dedup.prefer")
-    steps = {use.name for source in run.sources.values() for use in source.steps}
+    prefixes = {use.prefix for source in run.sources.values() for use in source.steps}
 
-    def is_signal(name: str) -> bool:  # gopher.n_words is of gopher_quality
-        prefix, dot, _ = name.partition(".")
-        return bool(dot) and any(f"{step}_".startswith(f"{prefix}_") for step in steps)
+    def is_signal(name: str) -> bool:
+        prefix, dot, signal = name.partition(".")
+        return bool(dot and signal) and prefix in prefixes | {"text"}
 
     if run.dedup.prefer_signal and not is_signal(run.dedup.prefer_signal):
         mistakes.append(
@@ -466,7 +486,8 @@ def set_key(table: dict[str, Any], key: str, value: Any, what: str) -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Use):
-        return {"use": value.name, **_plain(value.config)}
+        called = {"name": value.called} if value.called else {}
+        return {"use": value.name, **called, **_plain(value.config)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):

@@ -4,12 +4,16 @@ files of the run before.
 A filter record says what each step measured: a digest of its configuration without the keys that
 only decide, of its files, and of what changed texts before it. Where a part was filtered from the
 same content by the same code, a step with the same digest takes its signals from those files, for
-the rows that it had seen then, and only decides. Steps that edit run anew, and so does a step
-behind one whose configuration changed, as the digest tells. Rows that the earlier run removed
-before the step are measured now. The bytes that come out are those of a fresh run.
+the rows that it had seen then, and only decides. So does a step that edits, if nothing of its
+configuration changed, and a document's text is read from those files where they hold it as the last
+editing step that it comes to now left it; the few others are edited again. A step behind an edit
+that changed runs anew, as the digest tells. Rows that the earlier run removed before the step are
+measured now. The bytes that come out are those of a fresh run.
 """
 
+import functools
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,50 +21,47 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.apply import Earlier, audited
 from pipeline.parts import path_of, read_tables
 from pipeline.schema import DOCUMENT, REMOVAL
-from pipeline.steps import STEPS, Earlier, Use, audited
+from pipeline.steps import STEPS, Use, bounds_of
 from pipeline.storage import digest, exists, join, list_files, open_input, read_json
+
+NO_STEP = -2  # of this run: the text is as no step of it leaves it
 
 
 class Source(NamedTuple):
-    """An earlier filter record: its files, and [name, digest] of its steps in order."""
+    """An earlier filter record: its files, and the `measurements` of its steps."""
 
     documents: str | None
     removed: str | None
-    steps: list[list[str]]
+    steps: list[list[Any]]
 
 
-def measurements(steps: list[Use], identity: list) -> list[list[str]]:
-    """[name, digest of what the step measures] of each step; "" where no one may take it over.
-    `identity` is that of `stages.resolve_files`."""
-    out: list[list[str]] = []
+def measurements(steps: list[Use], identity: list) -> list[list[Any]]:
+    """[label, digest of what the step measures, whether it edits] of each step; "" where no one may
+    take it over. `identity` is that of `stages.resolve_files`."""
+    out: list[list[Any]] = []
     before: list[Any] = []  # what a step's text, and the label it may look up, depend on
     shared = _shared(steps)
-    for use, (name, config, contents) in zip(steps, identity, strict=True):
-        step, edits = STEPS[name], STEPS[name].edits(use.config)
-        bounds = step.bounds(use.config) if step.bounds else []
-        decides = {bound.key.partition(".")[0] for bound in bounds} | set(step.deciding)
+    for use, (label, name, config, contents) in zip(steps, identity, strict=True):
+        decides = {bound.key.partition(".")[0] for bound in bounds_of(use)}
+        decides |= set(STEPS[name].deciding)
+        if use.edits:  # of what it marks, it may leave the text as it is
+            decides = set()
         measuring = {k: v for k, v in config.items() if k not in decides}
         mine = digest([name, measuring, contents, before])
-        out.append([name, "" if edits or name in shared else mine])
-        if edits:
-            before.append([name, config, contents])
-        elif name == "language":
+        out.append([label, "" if label in shared else mine, use.edits])
+        if use.edits or label == "language":
             before.append(mine)
     return out
 
 
 def _shared(steps: list[Use]) -> set[str]:
     """Steps that write a signal that another step of the list writes too."""
-    signals = Counter(use.name for use in steps)
-    written: dict[str, set[str]] = {}
-    for use in steps:
-        bounds = STEPS[use.name].bounds
-        written[use.name] = {b.signal for b in bounds(use.config)} if bounds else set()
-    for names in written.values():
-        signals.update(names)
-    return {n for n, own in written.items() if any(signals[s] > 1 for s in {n, *own})}
+    written = {use.label: {bound.signal for bound in bounds_of(use)} for use in steps}
+    signals = Counter(name for names in written.values() for name in names)
+    return {label for label, names in written.items() if any(signals[s] > 1 for s in names)}
 
 
 def find_earlier(root: str, stage: str = "filter") -> dict[str, dict[str, Any]]:
@@ -84,30 +85,66 @@ def source_of(record: dict[str, Any]) -> Source:
 
 
 def read_earlier(
-    root: str, source: Source, steps: list[list[str]], schema: pa.Schema, audit_fraction: float
+    root: str, source: Source, steps: list[list[Any]], schema: pa.Schema, audit_fraction: float
 ) -> Earlier | None:
     """The earlier signals of a part in the columns of `schema`; None where ids are not unique.
     `steps` are the measurements of this run, which has the same audit_fraction."""
     wanted = [name for name in schema.names if name not in {*DOCUMENT.names, *REMOVAL.names}]
-    tables = []
-    for path in (source.documents, source.removed):
-        if path:
-            columns = ["id", *wanted, *REMOVAL.names]
-            tables += list(_read(root, path, [c for c in columns if c != "text"], schema))
+    paths = [path for path in (source.documents, source.removed) if path]
+    columns = ["id", *wanted, *REMOVAL.names]
+    tables = [table for path in paths for table in _read(root, path, columns, schema)]
     if not tables:
         return None
     rows = pa.concat_tables(tables).combine_chunks()
     if pc.count_distinct(rows["id"]).as_py() != rows.num_rows:
         return None
-    position = {name: i for i, (name, _) in reversed(list(enumerate(source.steps)))}
-    measured = {step[0]: step[1] for step in source.steps}
-    places = [position[n] if d and measured.get(n) == d else -1 for n, d in steps]
+    position = {label: i for i, (label, _, _) in enumerate(source.steps)}
+    measured = {label: step for label, step, _ in source.steps}
+    places = [position[n] if d and measured.get(n) == d else -1 for n, d, _ in steps]
     rules = rows["rule"].dictionary_encode().combine_chunks()
     last = [position.get(rule.partition(".")[0], -1) for rule in rules.dictionary.to_pylist()]
     code = pc.fill_null(rules.indices, len(last)).to_numpy(zero_copy_only=False)
     seen = np.array([*last, len(source.steps)])[code]
     seen[audited(rows, audit_fraction)] = len(source.steps)
-    return Earlier(rows, seen, places)
+    # The editing step of this run after which a text is as it was when these steps had seen it.
+    edited = [-1]  # none had
+    for i, (_, _, edits) in enumerate(source.steps):
+        edited.append((places.index(i) if i in places else NO_STEP) if edits else edited[-1])
+    edited.append(edited[-1])
+    return Earlier(rows, seen, places, np.array(edited)[seen + 1], _texts(root, paths))
+
+
+def _texts(root: str, paths: list[str]) -> Callable[[np.ndarray], pa.Array]:
+    """Reads the texts of some rows, counted over all files: by row groups, of which two are held,
+    since documents come in the order in which they were written."""
+    groups: list[tuple[str, int]] = []
+    first = [0]
+    for path in paths:
+        with open_input(join(root, path)) as file:
+            metadata = pq.read_metadata(file)
+        for group in range(metadata.num_row_groups):
+            groups.append((path, group))
+            first.append(first[-1] + metadata.row_group(group).num_rows)
+
+    @functools.lru_cache(maxsize=2)
+    def read(number: int) -> pa.Array:
+        path, group = groups[number]
+        with open_input(join(root, path)) as file:
+            table = pq.ParquetFile(file).read_row_group(group, columns=["text"])
+        return table["text"].combine_chunks()
+
+    def texts(rows: np.ndarray) -> pa.Array:
+        order = np.argsort(rows, kind="stable")
+        number = np.searchsorted(first, rows[order], side="right") - 1
+        found = [
+            read(int(n)).take(pa.array(rows[order][number == n] - first[n]))
+            for n in np.unique(number)
+        ]
+        back = np.empty(len(rows), np.int64)
+        back[order] = np.arange(len(rows))
+        return pa.concat_arrays(found).take(pa.array(back))
+
+    return texts
 
 
 def _read(root: str, path: str, columns: list[str], schema: pa.Schema) -> list[pa.Table]:

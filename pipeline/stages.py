@@ -51,7 +51,7 @@ from pipeline.token_stages import make_tokens
 
 INGEST_CODE = ("pipeline/sources", "pipeline/extract", "pipeline/tasks.py", "pipeline/schema.py")
 FILTER_CODE = (
-    *("filters", "pipeline/steps.py", "pipeline/redecide.py"),
+    *("filters", "pipeline/steps.py", "pipeline/apply.py", "pipeline/redecide.py"),
     *("pipeline/tasks.py", "pipeline/schema.py"),
 )
 WRITER_CODE = ("pipeline/parts.py",)
@@ -357,8 +357,8 @@ def resolve_files(
             config = dataclasses.replace(
                 config, **{key: local[0] if isinstance(value, str) else tuple(local)}
             )
-        out.append(Use(use.name, config))
-        identities.append([use.name, dataclasses.asdict(use.config), contents])
+        out.append(use._replace(config=config))
+        identities.append([use.label, use.name, dataclasses.asdict(use.config), contents])
     if mistakes:
         raise ConfigError(mistakes)
     return out, identities

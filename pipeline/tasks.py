@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.cutoffs import EVERY, cutoffs_of, write_cutoffs
-from filters.decontaminate import contamination_of
+from filters.decontaminate import Decontaminate, contamination_of
 from filters.fit_perplexity import fit_perplexity
 from filters.fit_quality import fit_quality
 from filters.kernels import hash_strings
@@ -26,6 +26,7 @@ from filters.language import load_fasttext, one_line
 from filters.perplexity import Perplexity, measure_perplexity
 from filters.quality import POSITIVE, PREFIX_CHARS, measure_quality
 from pipeline import quarantine
+from pipeline.apply import apply, schema_after
 from pipeline.parts import Part, read_tables
 from pipeline.redecide import Source, read_earlier
 from pipeline.schema import (
@@ -39,7 +40,7 @@ from pipeline.schema import (
     tokens_schema,
 )
 from pipeline.sources import FORMATS
-from pipeline.steps import Use, apply, schema_after
+from pipeline.steps import Use
 from tokenizer.encode import encode
 from tokenizer.train import (
     MODEL_NAME,
@@ -193,7 +194,7 @@ def filter_part(
     audit_fraction: float,
     out: str,
     batch_bytes: int,
-    measured: list[list[str]],
+    measured: list[list[Any]],
     source_of_signals: Source | None = None,
 ) -> dict[str, Any]:
     """The document-local steps of one source, fused, over one part. `measured` says what each step
@@ -224,7 +225,9 @@ def filter_part(
         gone = gone.set_column(gone.column_names.index("stage"), REMOVAL.field("stage"), stage)
         documents.write(kept)
         removed.write(gone)
-        shared.write(contamination_of(table))
+        for use in steps:
+            if isinstance(use.config, Decontaminate):
+                shared.write(contamination_of(table, use.prefix))
         tally.add_removed(gone)
         tally.kept += kept.num_rows
         tally.bytes_kept += text_bytes(kept)

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters.rules import Bound, concerned
+from pipeline.apply import audited
 from pipeline.config import ConfigError, parse_steps
-from pipeline.steps import STEPS, Use, audited
+from pipeline.steps import Use, bounds_of
 from pipeline.storage import exists, join, list_files, open_input, read_json
 
 SAMPLES = 5  # on each side of the threshold
@@ -33,7 +34,7 @@ class Rule(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.steps[self.place].name}.{self.bound.rule}"
+        return f"{self.steps[self.place].label}.{self.bound.rule}"
 
     @property
     def now(self) -> float:
@@ -75,8 +76,8 @@ def find_rules(manifest: dict[str, Any], name: str, source: str | None) -> list[
         steps = list(parse_steps([_without_none(e) for e in config["steps"]], f"sources.{label}"))
         for place, use in enumerate(steps):
             for bound in _bounds(use):
-                known.add(f"{use.name}.{bound.rule}")
-                if f"{use.name}.{bound.rule}" == name:
+                known.add(f"{use.label}.{bound.rule}")
+                if f"{use.label}.{bound.rule}" == name:
                     found.append(Rule(label, steps, place, bound))
     if source is not None and source not in manifest["config"]["sources"]:
         there = ", ".join(manifest["config"]["sources"])
@@ -90,13 +91,10 @@ def find_rules(manifest: dict[str, Any], name: str, source: str | None) -> list[
 
 def _bounds(use: Use) -> list[Bound]:
     """A step's bounds; without the thresholds where they are in a file that is not there."""
-    step = STEPS[use.name]
-    if step.bounds is None:
-        return []
     try:
-        return step.bounds(use.config)
+        return bounds_of(use)
     except (ValueError, OSError) as error:
-        where = f"{use.name}: its threshold is in a file: {error}"
+        where = f"{use.label}: its threshold is in a file: {error}"
         raise ValueError(f"{where}; start where the run was started") from None
 
 
@@ -137,7 +135,7 @@ def _rows(table: pa.Table, rule: Rule, audit_fraction: float) -> Rows:
     column = table[rule.bound.signal]
     column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
     value = column.cast(pa.float64()).to_numpy().astype(np.float64)
-    place = {use.name: i for i, use in reversed(list(enumerate(rule.steps)))}
+    place = {use.label: i for i, use in enumerate(rule.steps)}
     last = [
         place.get((name or "").partition(".")[0], len(place)) for name in table["rule"].to_pylist()
     ]
@@ -212,7 +210,7 @@ def _report(
 
 
 def _place_removed(rows: Rows, rule: Rule) -> np.ndarray:
-    place = {use.name: i for i, use in reversed(list(enumerate(rule.steps)))}
+    place = {use.label: i for i, use in enumerate(rule.steps)}
     names = rows.table["rule"].to_pylist()
     return np.array([place.get((n or "").partition(".")[0], len(place)) for n in names], np.int64)
 
@@ -279,7 +277,7 @@ def _overlap(rows: Rows, rule: Rule, fails: np.ndarray) -> dict[str, Any]:
     the audited ones only."""
     others: dict[str, list[int]] = {}
     names = rows.table["failed"].to_pylist()
-    place = {use.name: i for i, use in enumerate(rule.steps)}
+    place = {use.label: i for i, use in enumerate(rule.steps)}
     for i in np.flatnonzero(fails):
         for name in set(names[i] or ()) - {rule.name}:
             later = place.get(name.partition(".")[0], -1) > rule.place

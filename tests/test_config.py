@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from pipeline.config import ConfigError, load, parse, resolved
+from pipeline.config import ConfigError, load, parse, parse_steps, resolved
 
 GOOD = """
 name = "t"
@@ -111,3 +111,19 @@ def test_overrides(tmp_path):
         load(path, ["seed"])
     with pytest.raises(ConfigError, match="no such key"):
         load(path, ["sed=1"])
+
+
+def test_a_step_that_stands_twice_needs_a_name() -> None:
+    words = {"use": "keywords", "lists": ["a.txt"]}
+    for name, message in (
+        ({}, "steps[1]: keywords stands at steps[0] too, and this one would overwrite its signals"),
+        ({"name": "gopher"}, "steps[1].name: 'gopher' is not a new name"),
+        ({"name": "text"}, "steps[1].name: 'text' is not a new name"),
+        ({"name": "A b"}, "steps[1].name: 'A b' is not a new name"),
+        ({"name": 3}, "steps[1].name: 3 is not a new name"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            parse_steps([words, words | name], "steps")
+        assert caught.value.mistakes[0].startswith(message)
+    first, second = parse_steps([words, words | {"name": "adult"}], "steps")
+    assert (first.label, second.label, second.prefix) == ("keywords", "adult", "adult")

@@ -457,7 +457,6 @@ def test_report_marks_nothing_and_lists_all(quiz: str) -> None:
         ("quiz.jsonl/1", "0", 1.0, None),
         ("quiz.jsonl/1", "3", 1.0, None),
     ]
-    assert contamination_of(docs.select(["id"])).num_rows == 0
 
 
 def test_canaries(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from filters.code import (
 )
 from filters.code_counts import visible_chars
 from filters.kernels import text_buffers
+from pipeline.apply import apply
 from pipeline.schema import DOCUMENT
-from pipeline.steps import Use, apply
+from pipeline.steps import Use
 
 PUBLISHED = (
     r"[a-zA-Z0-9+/\n=]{64,}",
