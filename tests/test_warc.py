@@ -2,15 +2,20 @@
 
 import gzip
 import hashlib
+import re
 from collections.abc import Callable
 
 import lz4.frame
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from pipeline.config import parse
+from pipeline.executor import connect
 from pipeline.extract.html import Extract
 from pipeline.schema import Document, Fault
 from pipeline.sources.warc import Warc, read_warc, split_warc
+from pipeline.stages import run_pipeline
 
 CODECS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda data: gzip.compress(data, 6, mtime=0),
@@ -427,3 +432,46 @@ def test_a_large_warc_by_many_ranges_is_the_same_as_by_one(shared_data, tmp_path
     ranges = split_warc(str(path), 7_000_000)
     assert len(ranges) > 35 and one[1] > 11_000
     assert digest(ranges) == one
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_warc_of_a_gibibyte_over_all_workers_is_the_same_as_from_one(shared_data, tmp_path):
+    """1 GiB of real pages, each copy of them with URLs of its own: one part in one process, and
+    parts of 16 MiB on every core of this machine."""
+    pages = b"".join(
+        gzip.decompress(p.read_bytes()) for p in sorted(shared_data.glob("web/pages-*.warc.gz"))
+    )
+    path = tmp_path / "big.warc"
+    with path.open("wb") as file:
+        for copy in range(1 << 30):
+            if file.tell() >= 1 << 30:
+                break
+            mark = rb"\1copy-%d." % copy
+            file.write(re.sub(rb"(WARC-Target-URI: https?://)", mark, pages))
+    done = {}
+    for where, split_bytes in (("off", 1 << 40), (None, 16 << 20)):
+        table = {
+            "name": "big",
+            "split_bytes": split_bytes,
+            "sources": {"web": {"format": "warc", "paths": [str(path)]}},
+        }
+        out = tmp_path / str(where)
+        with connect(where) as cluster:
+            manifest = run_pipeline(parse(table), str(out), cluster)
+        rows = [
+            tuple(row.values())
+            for part in sorted(out.glob("documents/web/*.parquet"))
+            for row in pq.read_table(part, columns=["id", "url", "text"]).to_pylist()
+        ]
+        n_parts = len(list(out.glob("documents/web/*.parquet")))
+        digest = hashlib.sha256(repr(sorted(rows)).encode()).hexdigest()
+        done[where] = (manifest["corpus_digest"], digest, manifest["stages"]["ingest"]["web"])
+        print(where, n_parts, len(rows), digest, manifest["corpus_digest"])
+        assert len({url for _, url, _ in rows}) == len(rows) > 7000
+        assert (n_parts == 1) == (where == "off")
+    path.unlink()
+    assert done["off"][:2] == done[None][:2]
+    assert {k: v for k, v in done["off"][2].items() if k != "parts"} == {
+        k: v for k, v in done[None][2].items() if k != "parts"
+    }
