@@ -74,7 +74,7 @@ class Units(NamedTuple):
     start: np.ndarray  # int32, bytes from the start of the document's text
     end: np.ndarray  # int32; of segments -1, as they touch anyway
     words: np.ndarray  # int32, in each
-    chars: np.ndarray | None  # int32, in each segment, white space aside
+    chars: np.ndarray  # int32, in each segment, white space aside; of words none are counted
     offsets: np.ndarray  # int64
 
 
@@ -83,7 +83,7 @@ def units_of(data: np.ndarray, offsets: np.ndarray, unit: str) -> Units:
     if unit == "word":
         word_hash, start, end, word_offsets = normalized_words(data, offsets)
         ones = np.broadcast_to(np.int32(1), len(start))
-        return Units(word_hash, word_hash, start, end, ones, None, word_offsets)
+        return Units(word_hash, word_hash, start, end, ones, ones[:0], word_offsets)
     found = segments_of(data, offsets, unit)
     touching = np.full(len(found.start), -1, np.int32)
     return Units(*found[:3], touching, *found[3:])

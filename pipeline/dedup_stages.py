@@ -13,7 +13,7 @@ from typing import Any
 
 from dedup.lsh import CURVE_AT, choose_bands, s_curve
 from dedup.paragraphs import Paragraphs
-from dedup.recall import DOCUMENTS, estimate
+from dedup.recall import DOCUMENTS
 from pipeline import exchange, exchange_near, exchange_paragraphs, exchange_resolve
 from pipeline.config import resolved
 from pipeline.exchange_scopes import scopes_partition, scopes_report
@@ -185,8 +185,8 @@ def _minhash_report(
     identity: list[Any] = [contents(verified, "sampled"), contents(near, "fates"), banding, code]
     identity += [config.similarity, state.run.dedup.partitions]
     task = make_task("the sampled pairs", exchange_near.recall_task, args, *identity)
-    [sums] = state.stage("recall", [task])
-    recall = estimate([sums["counts"]["sums"]])
+    [measured] = state.stage("recall", [task])
+    recall = measured["counts"]["recall"]
     promised = dict(s_curve(*banding))
     for at in CURVE_AT:
         recall["by_similarity"][f"{at:g}"]["at_lower_end"] = round(promised[at], 4)
@@ -229,16 +229,16 @@ def _find_seen(state: State, pieces: list[Piece], signed: Records, fates: Record
     while True:
         args = {"counts": paths(seen, "counts"), **known}
         inputs = [contents(seen, "counts"), *given]
-        function = exchange_paragraphs.decide_partition
-        decided = _by_partition(state, f"decide-{n_rounds}", function, args, inputs)
+        decide = exchange_paragraphs.decide_partition
+        decided = _by_partition(state, f"decide-{n_rounds}", decide, args, inputs)
         n_open = sum(record["counts"]["open"] for record in decided)
         if n_open == 0 or n_rounds == ROUNDS:
             break
         n_rounds += 1
         args = {"unsettled": paths(decided, "unsettled"), **shared}
         inputs = [contents(decided, "unsettled"), contents(seen, "shared")]
-        function = exchange_paragraphs.seen_partition
-        seen = _by_partition(state, f"seen-{n_rounds}", function, args, inputs)
+        look = exchange_paragraphs.seen_partition
+        seen = _by_partition(state, f"seen-{n_rounds}", look, args, inputs)
     state.reports["paragraphs"] = {"rounds": n_rounds, "open": n_open}
     return decided
 

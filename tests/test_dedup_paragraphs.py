@@ -163,7 +163,7 @@ paragraph = st.lists(word, max_size=9)
 document = st.lists(paragraph, max_size=4)
 
 
-@settings(deadline=None, max_examples=300)  # kernels are compiled at the first call
+@settings(deadline=None)  # kernels are compiled at the first call
 @given(
     st.lists(document, max_size=8),
     st.integers(2, 4),
