@@ -6,7 +6,9 @@ then run carefully (`quarantine`); a part that raised is retried once, then fail
 name while the other parts finish.
 """
 
+import concurrent.futures
 import os
+import queue
 import socket
 import sys
 import time
@@ -205,6 +207,89 @@ def _run_on_ray(
                 yield task, _describe(error.cause if error.cause else error)
             else:
                 waiting.append((task, deaths, errors + 1, skip))
+
+
+class _Rank:
+    """One process of several that work together, with what torchrun would tell it."""
+
+    def place(self) -> tuple[str, str, int]:
+        """(node, its address, a port that is free there)."""
+        import ray
+
+        with socket.socket() as free:
+            free.bind(("", 0))
+            port = free.getsockname()[1]
+        return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), port
+
+    def run(
+        self, environment: dict[str, str], function: Callable, args: dict[str, Any]
+    ) -> Iterator[Any]:
+        """What the function says, line by line, and what it returns."""
+        os.environ.update(environment)
+        said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            result = thread.submit(function, **args, say=said.put)
+            result.add_done_callback(lambda _: said.put(None))
+            while (line := said.get()) is not None:
+                yield line
+            yield {"result": result.result()}
+
+
+def run_ranks(
+    cluster: Cluster, n: int, function: Callable, args: dict[str, Any], *, gpus: bool = False
+) -> Any:
+    """`function(**args, say=...)` in n processes that torch.distributed can join, each with a core,
+    or a core and a GPU; what the first returns. Plain actors: Ray Train would bring pandas, and
+    decide on checkpoints and retries, which the training does itself. Raises what a rank raised, and StageError."""
+    if cluster.cores is None:
+        raise StageError(f"train.workers: {n} ranks need Ray; leave out --ray off, or use torchrun")
+    import ray
+    from ray.exceptions import RayActorError, RayTaskError
+
+    for kind in ("CPU", "GPU") if gpus else ("CPU",):
+        if (there := int(ray.cluster_resources().get(kind, 0))) < n:
+            raise StageError(f"train.workers: {n} ranks want as many {kind}s; Ray has {there}")
+    remote = ray.remote(num_cpus=1, num_gpus=int(gpus), max_restarts=0)(_Rank)
+    actors = [remote.remote() for _ in range(n)]
+    try:
+        running, results = _start_ranks(actors, function, args), {}
+        while running:
+            [ready], _ = ray.wait(list(running), num_returns=1)
+            try:
+                said = ray.get(next(ready))
+            except StopIteration:
+                del running[ready]
+                continue
+            if isinstance(said, dict):
+                results[running[ready]] = said["result"]
+            else:
+                print(said, file=sys.stderr, flush=True)
+        return results[0]
+    except RayTaskError as error:
+        raise (error.cause or error) from None
+    except RayActorError:
+        raise StageError("a rank died; the same command goes on from its checkpoint") from None
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+
+
+def _start_ranks(actors: list, function: Callable, args: dict[str, Any]) -> dict[Any, int]:
+    """The ranks, by what they say; neighbours on a node have neighbouring ones."""
+    import ray
+
+    places = ray.get([actor.place.remote() for actor in actors])
+    order = sorted(range(len(actors)), key=lambda i: (places[i][0], i))
+    _, address, port = places[order[0]]
+    running = {}
+    for rank, i in enumerate(order):
+        told = {"RANK": rank, "WORLD_SIZE": len(actors)}
+        told |= {"MASTER_ADDR": address, "MASTER_PORT": port}
+        told["LOCAL_RANK"] = 0  # of the one GPU that Ray shows to it
+        environment = {key: str(value) for key, value in told.items()}
+        run = actors[i].run.options(num_returns="streaming")
+        running[run.remote(environment, function, args)] = rank
+    return running
 
 
 def _journal_path(root: str, stage: str, task: Task) -> str:

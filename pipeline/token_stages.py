@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from pipeline.executor import Cluster, StageError, make_task, run_stage
+from pipeline.executor import Cluster, StageError, make_task, run_ranks, run_stage
 from pipeline.ledger import conserve
 from pipeline.mixture import source_of
 from pipeline.mixture_stages import Packed, mix_and_pack
@@ -129,19 +129,19 @@ def train_task(
     config: Train,
     tokenizer: str,
     folder: str,
+    cluster: Cluster,
 ) -> dict[str, Any]:
     """Trains in `folder`, which keeps checkpoints and metrics: a run that was killed goes on from
     its last checkpoint."""
     from train.loop import train  # loads torch, which no other task needs
 
-    figures = train(
-        config,
-        packed,
-        folder,
-        eval_paths=validation or None,
-        tokenizer_digest=tokenizer,
-        bytes_per_token=bytes_per_token,
-    )
+    args = {"config": config, "packed_paths": packed, "out_dir": folder}
+    args |= {"eval_paths": validation or None, "tokenizer_digest": tokenizer}
+    args |= {"bytes_per_token": bytes_per_token}
+    if config.workers == 1:
+        figures = train(**args)
+    else:
+        figures = run_ranks(cluster, config.workers, train, args, gpus=config.device == "cuda")
     figures["checkpoint"] = figures["checkpoint"] and Path(figures["checkpoint"]).name
     return {"figures": figures}
 
@@ -155,6 +155,8 @@ def train_model(state: State, packed: Packed, tokenizer: str) -> dict[str, Any]:
     inputs.append(contents(state.records.get("validation", []), "packed"))
     assert state.run.train
     config = dataclasses.asdict(state.run.train)
+    for key in ("workers", "tensorboard"):  # with others it is the same run
+        del config[key]
     args: dict[str, Any] = {"packed": packed.training, "validation": packed.validation}
     args |= {"config": state.run.train, "tokenizer": tokenizer}
     tokenized = state.counts["tokenize"]
@@ -165,6 +167,7 @@ def train_model(state: State, packed: Packed, tokenizer: str) -> dict[str, Any]:
     }
     task = make_task("train", train_task, args, inputs, config, code_version(*TRAIN_CODE))
     args["folder"] = join(state.out, "train", task.key[:10])
+    args["cluster"] = state.cluster
     # In this process: its progress is to be seen, and torch may have all cores.
     state.records["train"] = run_stage(Cluster(None), state.out, "train", [task])
     return state.records["train"][0]["counts"]["figures"]

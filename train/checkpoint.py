@@ -41,6 +41,7 @@ FREE_KEYS = {
     "keep_checkpoints",
     "micro_rows",
     "activation_checkpointing",
+    "workers",
     "parallel",
     "tensor_parallel",
     "zero_stage",

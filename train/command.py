@@ -53,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         "--eval", action="append", default=[], type=_named, metavar="NAME=DIR", help="held-out rows"
     )
     parser.add_argument("--bytes-per-token", default=None, help="JSON file, by source")
-    for name, hint in typing.get_type_hints(Train).items():
+    hints = typing.get_type_hints(Train)
+    del hints["workers"]  # torchrun's to say
+    for name, hint in hints.items():
         flag = f"--{name.replace('_', '-')}"
         options = typing.get_args(hint)
         if hint is bool:

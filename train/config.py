@@ -121,8 +121,11 @@ class Train:
     activations of one block instead of all."""
     compile: bool = False
     """torch.compile on each block, around the attention."""
+    workers: int = 1
+    """Ranks that `corpusmill train` starts on Ray, each with a core, or with a GPU if device is
+    "cuda". torchrun says it by itself."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """Under torchrun. ddp: every rank holds all; fsdp: FSDP2, weights and optimizer sharded."""
+    """Of several ranks. ddp: every rank holds all; fsdp: FSDP2, weights and optimizer sharded."""
     tensor_parallel: int = 1
     """Consecutive ranks that share the heads and the width of every block (Shoeybi et al. 2019,
     arXiv 1909.08053, section 3); each of them reads the same rows. For models, or rows, that one
@@ -226,8 +229,11 @@ class Train:
 
     def _check_parallel(self) -> None:
         shape, n = PRESETS[self.preset], self.tensor_parallel
-        if n < 1:
-            raise ValueError(f"tensor_parallel: {n} is below 1")
+        for name in ("tensor_parallel", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+        if self.workers > 1 and self.workers % n:
+            raise ValueError(f"workers: {self.workers} is not a multiple of tensor_parallel ({n})")
         for name in ("n_heads", "n_kv_heads", "hidden"):
             if getattr(shape, name) % n:
                 raise ValueError(

@@ -79,8 +79,8 @@ def train(
     stderr if it is not given.
 
     Writes metrics.jsonl (a line a step), tensorboard/, loss.svg, checkpoints/ and, after loss
-    spikes, spikes.jsonl. Returns steps, resumed_from, first_loss, final_loss (mean of the last tenth),
-    eval_loss by name, tokens, parameters, passes over the rows, unigram_entropy, spikes,
+    spikes, spikes.jsonl. Returns steps, resumed_from, first_loss, final_loss (mean of the last
+    tenth), eval_loss by name, tokens, parameters, passes over the rows, unigram_entropy, spikes,
     checkpoint. Raises ValueError for mistakes in the call and a checkpoint that cannot be written,
     and Diverged, which is one.
     """

@@ -3,10 +3,10 @@
     tensorboard --logdir out/train/tensorboard
 
 An event file is a TFRecord file: for each record its length (uint64), a checksum of that, the
-record, and its checksum; the checksum is CRC-32C, rotated and with a constant added
-(tensorflow/core/lib/hash/crc32c.h). A record is an Event message (tensorflow/core/util/event.proto);
-the four shapes of field that it takes are written by hand below. About 0.1 ms a step, for
-the checksum is in Python: a table look-up a byte.
+record, and its checksum; the checksum is CRC-32C, rotated and with a constant added (TensorFlow's
+core/lib/hash/crc32c.h). A record is an Event message (core/util/event.proto); the four shapes of
+field that it takes are written by hand below. About 0.1 ms a step, for the checksum is in Python: a
+table look-up a byte.
 """
 
 import os
@@ -57,7 +57,7 @@ def scalars(line: Mapping) -> Iterator[tuple[str, float]]:
             yield name, float(value)
 
 
-# --- protobuf's wire format: a field is its number and kind, then its value ------------------------
+# --- protobuf's wire format: a field is its number and kind, then its value -----------------------
 
 
 def _key(number: int, kind: int) -> bytes:
@@ -88,7 +88,7 @@ def _float(number: int, value: float) -> bytes:
     return _key(number, 5) + struct.pack("<f", value)
 
 
-# --- CRC-32C ---------------------------------------------------------------------------------------
+# --- CRC-32C --------------------------------------------------------------------------------------
 
 
 def _table() -> tuple[int, ...]:
