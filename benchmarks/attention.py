@@ -4,6 +4,7 @@ FlashAttention and, as a ceiling, a plain matrix product. It needs torch, triton
     python -m benchmarks.attention [--tokens 65536] [--heads 16] [--kv-heads 16] [--dim 128]
     python -m benchmarks.attention --tune     every tile size, per kernel and mix: what to write
                                               into train/attention_triton.py: default_tiles
+    python -m benchmarks.attention --compile  what the kernels become on Hopper; needs no GPU
 
 TFLOP/s count unmasked (query, key) pairs only: 4 D a pair and head forward, 14 D for both passes (2
 products forward, 5 backward, the convention of FlashAttention), whatever an implementation computes
@@ -13,15 +14,19 @@ beside them. Medians of CUDA events over `repeats` calls, inputs redrawn for eac
 import argparse
 import json
 import platform
+import re
 import statistics
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from train.attention import attention, make_plan
+from train.attention_triton import Tiles, default_tiles
 
 # Tokens of the 330 real web pages of this project's benchmark data, quantiles 0, 1/40 ... 1 (BPE
 # of 16,000 pieces).
@@ -147,15 +152,15 @@ def tune(args: argparse.Namespace) -> None:
     base = kernels.default_tiles(args.dim, 2)
     for mix, lengths in mixes(args.tokens).items():
         qkv, grad, cu_seqlens = inputs(lengths, args.heads, args.kv_heads, args.dim)
-        rows = kernels.rows_of(cu_seqlens, sum(lengths))
+        plan = kernels.plan_of(cu_seqlens, sum(lengths))
         for kernel in base:
             timed = []
             for size in sizes:
                 tiles = {**base, kernel: size}
                 try:
-                    out = kernels.triton_attention(*qkv, rows, 0, tiles)
+                    out = kernels.triton_attention(*qkv, plan, tiles)
                     if kernel == "forward":
-                        run = lambda: kernels.triton_attention(*qkv, rows, 0, tiles)  # noqa: E731, B023
+                        run = lambda: kernels.triton_attention(*qkv, plan, tiles)  # noqa: E731, B023
                     else:
                         run = lambda: torch.autograd.grad(out, qkv, grad, retain_graph=True)  # noqa: E731, B023
                     timed.append((statistics.median(time_ms(run, 5)), tuple(size)))
@@ -163,6 +168,81 @@ def tune(args: argparse.Namespace) -> None:
                     print(f"  {kernel} {tuple(size)}: {type(error).__name__}", flush=True)
             best = ", ".join(f"{size} {ms:.3f}" for ms, size in sorted(timed)[:5])
             print(f"{mix}: {kernel}: {best}", flush=True)
+
+
+class Compiled(NamedTuple):
+    """A kernel as ptxas leaves it, a thread's registers and spilled bytes; matrix products (HGMMA)
+    and asynchronous copies (LDGSTS) count instructions of the whole kernel."""
+
+    registers: int
+    spilled: int
+    shared: int
+    products: int
+    copies: int
+
+
+def compile_kernel(kernel: str, dim: int, size: Tiles) -> Compiled:
+    """For sm_90, by Triton's own ptxas and disassembler. kernel: "forward", "keys", "queries"."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from train import attention_triton as kernels
+
+    function = {
+        "forward": kernels._forward,
+        "keys": kernels._backward_keys,
+        "queries": kernels._backward_queries,
+    }[kernel]
+    constants = {"D": dim, "BLOCK_D": triton.next_power_of_2(dim), "OUTER": size.outer}
+    constants |= {"INNER": size.inner, "PRECISION": "tf32"}
+    types = dict.fromkeys(("Q", "K", "V", "Out", "GradOut", "GradQ", "GradK", "GradV"), "*bf16")
+    types |= dict.fromkeys(("Lse", "Delta"), "*fp32") | dict.fromkeys(constants, "constexpr")
+    types |= dict.fromkeys(("Begin", "End", "order"), "*i32") | {"scale": "fp32"}
+    names = function.arg_names
+    aligned = [n for n in names if types.get(n, "i32").startswith("*") or n in ("T", "H", "G")]
+    source = ASTSource(
+        fn=function,
+        signature={name: types.get(name, "i32") for name in names},
+        constexprs={(names.index(name),): value for name, value in constants.items()},
+        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
+    )
+    options = {"num_warps": size.warps, "num_stages": size.stages}
+    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(built.asm["cubin"])
+        file.flush()
+        usage = _output([str(tools / "cuobjdump"), "-res-usage", file.name])
+        code = _output([str(tools / "nvdisasm"), file.name])
+    return Compiled(
+        int(re.findall(r"REG:(\d+)", usage)[0]),
+        int(re.findall(r"STACK:(\d+)", usage)[0]),
+        built.metadata.shared,
+        len(re.findall(r"\bHGMMA\b", code)),
+        len(re.findall(r"\bLDGSTS\b", code)),
+    )
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def compile_all(dims: Sequence[int] = (64, 128, 256)) -> None:
+    """Prints every kernel with its default tiles, and a JSON line."""
+    figures = {}
+    for dim in dims:
+        for kernel, size in default_tiles(dim, 2).items():
+            found = compile_kernel(kernel, dim, size)
+            figures[f"{kernel} {dim}"] = {"tiles": size, **found._asdict()}
+            print(
+                f"{kernel:8} D={dim:<4} {size.outer} x {size.inner}, {size.warps} warps, "
+                f"{size.stages} stages: {found.registers} registers, {found.spilled} bytes "
+                f"spilled, {found.shared / 1024:.0f} KiB shared, {found.products} HGMMA, "
+                f"{found.copies} LDGSTS",
+                flush=True,
+            )
+    print(json.dumps({"name": "attention_compile", "target": "sm_90", "figures": figures}))
 
 
 def main() -> None:
@@ -176,8 +256,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--impls", default="triton,flex,varlen")
     parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--out", help="a file for the JSON line")
     args = parser.parse_args()
+    if args.compile:
+        compile_all()
+        return
     if not torch.cuda.is_available():
         raise SystemExit("attention: needs a CUDA device; on a CPU the tests check the kernels")
     if args.tune:

@@ -1,5 +1,11 @@
 """train/attention_triton.py in Triton's interpreter, against the float64 reference."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,8 +14,9 @@ from hypothesis import strategies as st
 triton = pytest.importorskip("triton")  # in its interpreter where there is no GPU: conftest.py
 
 from train.attention import attention  # noqa: E402
-from train.attention_triton import Tiles, default_tiles, rows_of, triton_attention  # noqa: E402
+from train.attention_triton import Tiles, default_tiles, plan_of, triton_attention  # noqa: E402
 
+REPO = Path(__file__).resolve().parent.parent
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LIMIT = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 SMALL = dict.fromkeys(("forward", "keys", "queries"), Tiles(32, 16, 4, 1))
@@ -56,7 +63,7 @@ def compare(lengths, heads, kv_heads, dim, dtype, window=0, prefix=None, tiles=S
     prefix = None if prefix is None else torch.tensor(prefix, dtype=torch.int32, device=DEVICE)
     ours = [x.clone().requires_grad_(True) for x in (q, k, v)]
     exact = [x.double().requires_grad_(True) for x in (q, k, v)]
-    found = triton_attention(*ours, rows_of(cu_seqlens, T, prefix), window, tiles)
+    found = triton_attention(*ours, plan_of(cu_seqlens, T, window, prefix), tiles)
     expected = attention(*exact, cu_seqlens, window=window, prefix=prefix)
     grads = torch.autograd.grad(found, ours, weight)
     expected_grads = torch.autograd.grad(expected, exact, weight.double())
@@ -118,12 +125,26 @@ def test_many_tiny_documents_one_long_one_and_an_empty_tail():
 def test_the_same_bits_twice():
     torch.manual_seed(0)
     q, k, v = (torch.randn(100, 2, 16, device=DEVICE, requires_grad=True) for _ in range(3))
-    rows = rows_of(torch.tensor([0, 37, 100], dtype=torch.int32, device=DEVICE), 100)
+    plan = plan_of(torch.tensor([0, 37, 100], dtype=torch.int32, device=DEVICE), 100)
     runs = [
-        torch.autograd.grad(triton_attention(q, k, v, rows, 0, SMALL).sum(), (q, k, v))
+        torch.autograd.grad(triton_attention(q, k, v, plan, SMALL).sum(), (q, k, v))
         for _ in range(2)
     ]
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+@pytest.mark.slow
+def test_on_hopper_the_kernels_use_its_matrix_units_and_hardly_spill():
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "benchmarks.attention", "--compile"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPO)
+    figures = json.loads(done.stdout.splitlines()[-1])["figures"]
+    assert len(figures) == 9, done.stderr
+    for name, found in figures.items():
+        assert found["products"] > 0, name
+        assert found["copies"] > 0, name
+        assert found["shared"] <= 227 * 1024, name
+        assert found["spilled"] <= 160, name
 
 
 def test_the_model_trains_with_it():
@@ -146,11 +167,11 @@ def test_the_model_trains_with_it():
 
 def test_what_it_cannot_do():
     q = torch.zeros(4, 1, 300, device=DEVICE)
-    rows = rows_of(torch.tensor([0, 4], dtype=torch.int32, device=DEVICE), 4)
+    plan = plan_of(torch.tensor([0, 4], dtype=torch.int32, device=DEVICE), 4)
     with pytest.raises(ValueError, match="heads of 300, the kernel takes 256 at most"):
-        triton_attention(q, q, q, rows)
+        triton_attention(q, q, q, plan)
     q = torch.zeros(4, 1, 16, device=DEVICE, dtype=torch.float64)
     with pytest.raises(ValueError, match="takes bf16, fp16 and fp32"):
-        triton_attention(q, q, q, rows)
+        triton_attention(q, q, q, plan)
     with pytest.raises(ValueError, match="want one"):
-        triton_attention(q.float(), q.float(), q.half(), rows)
+        triton_attention(q.float(), q.float(), q.half(), plan)

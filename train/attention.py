@@ -58,7 +58,7 @@ def attention(
     if impl == "triton":
         from train.attention_triton import triton_attention
 
-        return triton_attention(q_THD, k_TGD, v_TGD, plan, window)
+        return triton_attention(q_THD, k_TGD, v_TGD, plan)
     if impl == "flex":
         return _flex(q_THD, k_TGD, v_TGD, plan)
     if impl == "varlen":
@@ -102,9 +102,9 @@ def make_plan(
     if prefix is not None:
         _check_prefix(prefix, lengths)
     if impl == "triton":
-        from train.attention_triton import rows_of
+        from train.attention_triton import plan_of
 
-        return rows_of(cu_seqlens, n_tokens, prefix)
+        return plan_of(cu_seqlens, n_tokens, window, prefix)
     if impl == "flex":
         return _block_mask(cu_seqlens, n_tokens, window, prefix)
     if impl == "varlen":

@@ -2,20 +2,23 @@
 
 Tiles of query rows are cut from the T tokens of a batch, not from each document: a tile may hold
 the end of one document, twenty short ones and the start of another, so short documents fill the
-matrix units as well as long ones do, and the grid is T / BLOCK whatever the lengths. A tile reads
-the keys from the first document's start to its own last row. Keys that every row of the tile sees
-take the loop without a mask; only tiles with a document's edge or the diagonal in them are masked,
-and no tile is computed that is wholly masked.
+matrix units as well as long ones do, and the grid is T / outer whatever the lengths.
+
+With documents, causality, a window and prefixes alike, the keys that a row sees are an interval,
+and so are the rows that see a key; and from one token to the next neither end goes back. These four
+ends are all that the kernels know of a batch. A tile begins with its first row's interval and ends
+with its last row's; what lies within all of its intervals takes the loop without a mask, what is
+left on both sides the loop with one, and no tile is computed that is wholly masked.
 
 Tiles go longest first, heads fastest (neighbours share keys in the L2 cache). The backward pass has
 one kernel for the gradients of keys and values, which sums over the query heads of a group, and one
 for those of queries: seven matrix products where a version with atomic additions has five, and the
 same bits every time. Math: Dao 2023 (arXiv 2307.08691), algorithms 1 and 2, with base-2 exponents.
 
-Shapes: T tokens, H query heads, G key/value heads, D head dimension. Row t of a document attends to
-keys from visible_start to t, at most `window` of them, and in a prefix to the prefix's end.
+Shapes: T tokens, H query heads, G key/value heads, D head dimension.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import torch
@@ -23,10 +26,13 @@ import triton
 import triton.language as tl
 
 LOG2_E = 1.4426950408889634
+OUTER_SIZES = (32, 64, 128)
+DELTA_ROWS = 64
 
 
 class Tiles(NamedTuple):
-    """Sizes of a kernel's blocks: rows of the outer operand, of the inner one, warps, stages."""
+    """Sizes of a kernel's blocks: rows of the outer operand (one of OUTER_SIZES), of the inner one,
+    warps, stages."""
 
     outer: int
     inner: int
@@ -35,7 +41,8 @@ class Tiles(NamedTuple):
 
 
 def default_tiles(head_dim: int, bytes_each: int) -> dict[str, Tiles]:
-    """Starting points that fit an SM's 227 KiB of shared memory; not tuned on a GPU yet."""
+    """Of each kernel. They fit an SM's 227 KiB of shared memory and its registers (`python -m
+    benchmarks.attention --compile`); not tuned on a GPU yet."""
     if bytes_each == 4:
         tiles = Tiles(64, 32, 4, 2) if head_dim <= 128 else Tiles(32, 16, 4, 1)
         return {"forward": tiles, "keys": tiles, "queries": tiles}
@@ -47,7 +54,7 @@ def default_tiles(head_dim: int, bytes_each: int) -> dict[str, Tiles]:
         }
     if head_dim <= 128:
         return {
-            "forward": Tiles(128, 128, 8, 2),
+            "forward": Tiles(128, 64, 8, 3),
             "keys": Tiles(128, 64, 8, 2),
             "queries": Tiles(128, 64, 8, 2),
         }
@@ -55,35 +62,70 @@ def default_tiles(head_dim: int, bytes_each: int) -> dict[str, Tiles]:
     return {"forward": tiles, "keys": tiles, "queries": tiles}
 
 
-class Rows(NamedTuple):
-    """For each of the T tokens of a batch, as indices into it; int32 [T]."""
+class Intervals(NamedTuple):
+    """For each of the T tokens of a batch, indices into it; int32 [T], ascending."""
 
-    start: torch.Tensor  # of its document
-    end: torch.Tensor  # of its document: the first token behind it
-    prefix_end: torch.Tensor  # of its document's prefix; start where it has none
+    begin: torch.Tensor
+    end: torch.Tensor
 
 
-def rows_of(cu_seqlens: torch.Tensor, n_tokens: int, prefix: torch.Tensor | None = None) -> Rows:
-    """Made on the device of cu_seqlens, without waiting for it. prefix: int32 [documents]."""
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Of the documents of a batch, on its device; orders: by outer size, the tiles by the work they
+    have, largest first, int32 [tiles]."""
+
+    keys: Intervals  # that each row sees
+    rows: Intervals  # that see each key
+    key_orders: dict[int, torch.Tensor]  # of tiles of keys
+    row_orders: dict[int, torch.Tensor]  # of tiles of rows
+
+
+def plan_of(
+    cu_seqlens: torch.Tensor,
+    n_tokens: int,
+    window: int = 0,
+    prefix: torch.Tensor | None = None,
+) -> Plan:
+    """Made on the device of cu_seqlens, without waiting for it. window: keys that a row sees at
+    most, itself included, 0 for all. prefix: int32 [documents]; the rows of a document's first
+    tokens see all of these."""
     lengths = cu_seqlens.diff()
-    prefix_end = cu_seqlens[:-1] + (0 if prefix is None else prefix)
+    here = torch.arange(n_tokens, dtype=torch.int32, device=cu_seqlens.device)
 
     def spread(values: torch.Tensor) -> torch.Tensor:
         return values.to(torch.int32).repeat_interleave(lengths, output_size=n_tokens)
 
-    return Rows(spread(cu_seqlens[:-1]), spread(cu_seqlens[1:]), spread(prefix_end))
+    start, end = spread(cu_seqlens[:-1]), spread(cu_seqlens[1:])
+    keys, rows = Intervals(start, here + 1), Intervals(here, end)
+    if window:
+        keys = keys._replace(begin=torch.maximum(start, here - window + 1))
+        rows = rows._replace(end=torch.minimum(end, here + window))
+    if prefix is not None:
+        prefix_end = spread(cu_seqlens[:-1] + prefix)
+        keys = keys._replace(end=torch.maximum(here + 1, prefix_end))
+        rows = rows._replace(begin=torch.where(here < prefix_end, start, here))
+    return Plan(keys, rows, _longest_first(rows), _longest_first(keys))
+
+
+def _longest_first(seen: Intervals) -> dict[int, torch.Tensor]:
+    """The orders of tiles whose tokens see these."""
+    T = len(seen.begin)
+    orders = {}
+    for outer in OUTER_SIZES:
+        first = torch.arange(0, T, outer, device=seen.begin.device)
+        work = seen.end[(first + outer).clamp(max=T) - 1] - seen.begin[first]
+        orders[outer] = work.argsort(descending=True, stable=True).to(torch.int32)
+    return orders
 
 
 def triton_attention(
     q_THD: torch.Tensor,
     k_TGD: torch.Tensor,
     v_TGD: torch.Tensor,
-    rows: Rows,
-    window: int = 0,
+    plan: Plan,
     tiles: dict[str, Tiles] | None = None,
 ) -> torch.Tensor:
-    """[T, H, D]; window: keys that a row sees at most, itself included, 0 for all. Raises
-    ValueError for what the kernels cannot do."""
+    """[T, H, D]. Raises ValueError for what the kernels cannot do."""
     D = q_THD.shape[-1]
     if D > 256:
         raise ValueError(f"attention: heads of {D}, the kernel takes 256 at most")
@@ -93,53 +135,54 @@ def triton_attention(
         kinds = (q_THD.dtype, k_TGD.dtype, v_TGD.dtype)
         raise ValueError(f"attention: q, k and v of types {kinds}; want one")
     tiles = tiles or default_tiles(D, q_THD.element_size())
-    return _Attention.apply(
-        q_THD.contiguous(), k_TGD.contiguous(), v_TGD.contiguous(), rows, window, tiles
-    )
+    return _Attention.apply(q_THD.contiguous(), k_TGD.contiguous(), v_TGD.contiguous(), plan, tiles)
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, q, k, v, rows, window, tiles):
+    def forward(ctx, q, k, v, plan, tiles):
         T, H, D = q.shape
         out = torch.empty_like(q)
         lse = torch.empty(H, T, dtype=torch.float32, device=q.device)
         size = tiles["forward"]
-        order = _longest_first(rows, size.outer, window, "queries")
+        order = plan.row_orders[size.outer]
         _forward[(H, len(order))](
-            q, k, v, out, lse, *rows, order, T, H, H // k.shape[1], D**-0.5 * LOG2_E, window,
-            **_options(q, rows, size),
+            q, k, v, out, lse, *plan.keys, order, T, H, H // k.shape[1], D**-0.5 * LOG2_E,
+            **_options(q, size),
         )  # fmt: skip
-        ctx.save_for_backward(q, k, v, out, lse, *rows)
-        ctx.window, ctx.tiles = window, tiles
+        ctx.save_for_backward(q, k, v, out, lse)
+        ctx.plan, ctx.tiles = plan, tiles
         return out
 
     @staticmethod
     def backward(ctx, grad_out):
-        q, k, v, out, lse, *rows = ctx.saved_tensors
-        rows = Rows(*rows)
+        q, k, v, out, lse = ctx.saved_tensors
+        plan, tiles = ctx.plan, ctx.tiles
         T, H, D = q.shape
         G = k.shape[1]
         grad_out = grad_out.contiguous()
-        delta = (grad_out.float() * out.float()).sum(-1).T.contiguous()  # [H, T]
+        delta = torch.empty_like(lse)
+        BLOCK_D = max(16, triton.next_power_of_2(D))
+        _deltas[(H, triton.cdiv(T, DELTA_ROWS))](
+            out, grad_out, delta, T, H, D=D, BLOCK_D=BLOCK_D, ROWS=DELTA_ROWS
+        )
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        size = ctx.tiles["keys"]
-        order = _longest_first(rows, size.outer, ctx.window, "keys")
-        scale = D**-0.5
+        size = tiles["keys"]
+        order = plan.key_orders[size.outer]
         _backward_keys[(G, len(order))](
-            q, k, v, grad_out, grad_k, grad_v, lse, delta, *rows, order, T, H, G, scale, ctx.window,
-            **_options(q, rows, size),
+            q, k, v, grad_out, grad_k, grad_v, lse, delta, *plan.rows, order, T, H, G, D**-0.5,
+            **_options(q, size),
         )  # fmt: skip
-        size = ctx.tiles["queries"]
-        order = _longest_first(rows, size.outer, ctx.window, "queries")
+        size = tiles["queries"]
+        order = plan.row_orders[size.outer]
         _backward_queries[(H, len(order))](
-            q, k, v, grad_out, grad_q, lse, delta, *rows, order, T, H, H // G, scale, ctx.window,
-            **_options(q, rows, size),
+            q, k, v, grad_out, grad_q, lse, delta, *plan.keys, order, T, H, H // G, D**-0.5,
+            **_options(q, size),
         )  # fmt: skip
-        return grad_q, grad_k, grad_v, None, None, None
+        return grad_q, grad_k, grad_v, None, None
 
 
-def _options(q: torch.Tensor, rows: Rows, size: Tiles) -> dict:
+def _options(q: torch.Tensor, size: Tiles) -> dict:
     D = q.shape[-1]
     return {
         "D": D,
@@ -152,114 +195,94 @@ def _options(q: torch.Tensor, rows: Rows, size: Tiles) -> dict:
     }
 
 
-def _longest_first(rows: Rows, outer: int, window: int, of: str) -> torch.Tensor:
-    """int32: the tiles of `outer` rows by the work they have, largest first; on the device."""
-    T = len(rows.start)
-    first = torch.arange(0, T, outer, device=rows.start.device)
-    last = (first + outer).clamp(max=T) - 1
-    if of == "queries":
-        begin, end = rows.start[first], torch.maximum(last + 1, rows.prefix_end[last])
-        begin = torch.maximum(begin, first - window + 1) if window else begin
-    else:
-        in_prefix = rows.prefix_end[first] > first
-        begin, end = torch.where(in_prefix, rows.start[first], first), rows.end[last]
-        end = torch.minimum(end, last + window) if window else end
-    return (end - begin).argsort(descending=True, stable=True).to(torch.int32)
-
-
 # --- kernels ------------------------------------------------------------------------------------
 # Offsets of rows are int64: T x H x D passes 2^31 at 130k tokens of 128 heads of 128.
 
 
 @triton.jit
-def _rows_at(pointer, index, n_rows, row_stride, D: tl.constexpr, BLOCK_D: tl.constexpr):
-    """A block of rows [rows, BLOCK_D]; zero past n_rows and past D."""
-    column = tl.arange(0, BLOCK_D)
-    inside = (index < n_rows)[:, None]
+def _places(first, row_stride, N: tl.constexpr, BLOCK_D: tl.constexpr):
+    """Where a block of N rows lies from row `first` on: offsets [N, BLOCK_D]."""
+    row = (first + tl.arange(0, N)).to(tl.int64)
+    return row[:, None] * row_stride + tl.arange(0, BLOCK_D)[None, :]
+
+
+@triton.jit
+def _load_rows(
+    pointer, first, end, row_stride, CHECKED: tl.constexpr, N: tl.constexpr, D: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """A block of rows [N, BLOCK_D]; zero from row `end` on, if CHECKED, and past D."""
+    at = pointer + _places(first, row_stride, N, BLOCK_D)
+    past_D = (tl.arange(0, BLOCK_D) >= D)[None, :]
+    if CHECKED:
+        inside = (first + tl.arange(0, N) < end)[:, None]
+        if D != BLOCK_D:
+            inside = inside & ~past_D
+        return tl.load(at, mask=inside, other=0.0)
     if D != BLOCK_D:
-        inside = inside & (column < D)[None, :]
-    offsets = index.to(tl.int64)[:, None] * row_stride + column[None, :]
-    return tl.load(pointer + offsets, mask=inside, other=0.0)
+        return tl.load(at, mask=~past_D, other=0.0)
+    return tl.load(at)
 
 
 @triton.jit
-def _store_rows(pointer, index, n_rows, row_stride, values, D: tl.constexpr, BLOCK_D: tl.constexpr):
-    column = tl.arange(0, BLOCK_D)
-    inside = (index < n_rows)[:, None]
+def _load_numbers(pointer, first, end, CHECKED: tl.constexpr, N: tl.constexpr):
+    """One number a row [N]. The second copy, and the maximum of equals, keep Triton from giving the
+    load the layout of the scores, where each thread would fetch 16 of them, 4 bytes at a time: of
+    the 336 bytes that a thread spills in `_backward_keys` (D 128) 144 are left."""
+    row = first + tl.arange(0, N)[:, None] + tl.zeros([1, 2], tl.int32)
+    if CHECKED:
+        return tl.max(tl.load(pointer + row, mask=row < end, other=0.0), 1)
+    return tl.max(tl.load(pointer + row), 1)
+
+
+@triton.jit
+def _store_rows(
+    pointer, first, end, row_stride, values, N: tl.constexpr, D: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    inside = (first + tl.arange(0, N) < end)[:, None]
     if D != BLOCK_D:
-        inside = inside & (column < D)[None, :]
-    offsets = index.to(tl.int64)[:, None] * row_stride + column[None, :]
-    tl.store(pointer + offsets, values.to(pointer.dtype.element_ty), mask=inside)
+        inside = inside & (tl.arange(0, BLOCK_D) < D)[None, :]
+    at = pointer + _places(first, row_stride, N, BLOCK_D)
+    tl.store(at, values.to(pointer.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def _visible(row, key, start, prefix_end, window):
-    """Which keys (a row vector of indices) each row (a column vector) sees."""
-    seen = (key >= start) & ((key <= row) | (key < prefix_end))
-    if window > 0:
-        seen = seen & (row - key < window)
-    return seen
-
-
-@triton.jit
-def _key_range(first, last, starts, prefix_ends, window, INNER: tl.constexpr):
-    """(begin, full_begin, full_end, end) of the keys of query rows first..last: all of them lie in
-    [begin, end), and every row sees those in [full_begin, full_end), whole INNERs from begin."""
-    begin = tl.load(starts + first)
-    full_begin = tl.load(starts + last)
-    full_end = first + 1
-    if full_begin == begin:  # one document
-        full_end = tl.maximum(full_end, tl.load(prefix_ends + first))
-    end = tl.maximum(last + 1, tl.load(prefix_ends + last))
-    if window > 0:
-        begin = tl.maximum(begin, first - window + 1)
-        full_begin = tl.maximum(full_begin, last - window + 1)
-    full_begin = begin + tl.cdiv(tl.maximum(full_begin - begin, 0), INNER) * INNER
-    full_end = full_begin + tl.maximum(full_end - full_begin, 0) // INNER * INNER
-    return begin, tl.minimum(full_begin, end), tl.minimum(full_end, end), end
-
-
-@triton.jit
-def _query_range(first, last, starts, ends, prefix_ends, window, INNER: tl.constexpr):
-    """The same for the rows that see keys first..last."""
-    prefix_end = tl.load(prefix_ends + first)
-    start = tl.load(starts + first)
-    begin = first
-    if prefix_end > first:
-        begin = start
-    end = tl.load(ends + last)
-    full_begin = last
-    if prefix_end > last:
-        full_begin = start
-    full_end = tl.load(ends + first)
-    if window > 0:
-        end = tl.minimum(end, last + window)
-        full_end = tl.minimum(full_end, first + window)
-    full_begin = begin + tl.cdiv(tl.maximum(full_begin - begin, 0), INNER) * INNER
-    full_end = full_begin + tl.maximum(full_end - full_begin, 0) // INNER * INNER
-    return begin, tl.minimum(full_begin, end), tl.minimum(full_end, end), end
+def _tile_range(first, last, Begin, End, INNER: tl.constexpr):
+    """What tokens first..last see, in blocks of INNER from `begin`: (begin, masked blocks before,
+    blocks that all of them see whole, masked blocks in all)."""
+    begin, end = tl.load(Begin + first), tl.load(End + last)
+    n_before = tl.cdiv(tl.load(Begin + last) - begin, INNER)
+    n_full = tl.maximum(tl.load(End + first) - begin - n_before * INNER, 0) // INNER
+    n_masked = tl.maximum(tl.cdiv(end - begin, INNER) - n_full, n_before)
+    return begin, n_before, n_full, n_masked
 
 
 @triton.jit
 def _softmax_steps(
-    acc, peak, total, q, K, V, row, start, prefix_end, begin, end, T, stride, scale, window,
-    MASKED: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, INNER: tl.constexpr,
+    acc, peak, total, q, K, V, seen_begin, seen_end, begin, n_before, n_full, n_blocks, end, stride,
+    scale, MASKED: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, INNER: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """One pass of online softmax over keys [begin, end)."""
-    for at in range(begin, end, INNER):
-        key = at + tl.arange(0, INNER)
-        k = _rows_at(K, key, end, stride, D, BLOCK_D)
-        scores = tl.dot(q, k.T, input_precision=PRECISION) * scale
+    """Online softmax over the blocks of keys with a mask, or those without."""
+    for i in range(n_blocks):
         if MASKED:
-            seen = _visible(row[:, None], key[None, :], start[:, None], prefix_end[:, None], window)
-            scores = tl.where(seen & (key < end)[None, :], scores, float("-inf"))
-        new_peak = tl.maximum(peak, tl.max(scores, 1))
+            block = i + tl.where(i < n_before, 0, n_full)
+        else:
+            block = i + n_before
+        at = begin + block * INNER
+        key = at + tl.arange(0, INNER)
+        k = _load_rows(K, at, end, stride, MASKED, INNER, D, BLOCK_D)
+        scores = tl.dot(q, k.T, input_precision=PRECISION)
+        if MASKED:
+            seen = (key[None, :] >= seen_begin[:, None]) & (key[None, :] < seen_end[:, None])
+            scores = tl.where(seen, scores, float("-inf"))
+        new_peak = tl.maximum(peak, tl.max(scores, 1) * scale)
         shift = tl.where(new_peak == float("-inf"), 0.0, new_peak) if MASKED else new_peak
-        weights = tl.exp2(scores - shift[:, None])
+        weights = tl.exp2(scores * scale - shift[:, None])
         rescale = tl.exp2(peak - shift)
         total = total * rescale + tl.sum(weights, 1)
-        v = _rows_at(V, key, end, stride, D, BLOCK_D)
+        v = _load_rows(V, at, end, stride, MASKED, INNER, D, BLOCK_D)
         acc = acc * rescale[:, None]
         acc = tl.dot(weights.to(v.dtype), v, acc, input_precision=PRECISION)
         peak = new_peak
@@ -268,62 +291,72 @@ def _softmax_steps(
 
 @triton.jit
 def _forward(
-    Q, K, V, Out, Lse, starts, ends, prefix_ends, order, T, H, group, scale, window,
-    D: tl.constexpr, BLOCK_D: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr,
-    PRECISION: tl.constexpr,
+    Q, K, V, Out, Lse, Begin, End, order, T, H, group, scale, D: tl.constexpr,
+    BLOCK_D: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     head = tl.program_id(0)
     first = tl.load(order + tl.program_id(1)) * OUTER
     last = tl.minimum(first + OUTER, T) - 1
     row = first + tl.arange(0, OUTER)
-    start = tl.load(starts + row, mask=row < T, other=0)
-    prefix_end = tl.load(prefix_ends + row, mask=row < T, other=0)
+    seen_begin = tl.load(Begin + row, mask=row < T, other=0)
+    seen_end = tl.load(End + row, mask=row < T, other=0)
     G = H // group
     K += (head // group) * D
     V += (head // group) * D
-    q = _rows_at(Q + head * D, row, T, H * D, D, BLOCK_D)
+    q = _load_rows(Q + head * D, first, T, H * D, True, OUTER, D, BLOCK_D)
     acc = tl.zeros([OUTER, BLOCK_D], tl.float32)
     peak = tl.full([OUTER], float("-inf"), tl.float32)
     total = tl.zeros([OUTER], tl.float32)
-    begin, full_begin, full_end, end = _key_range(first, last, starts, prefix_ends, window, INNER)
+    begin, n_before, n_full, n_masked = _tile_range(first, last, Begin, End, INNER)
     acc, peak, total = _softmax_steps(
-        acc, peak, total, q, K, V, row, start, prefix_end, begin, full_begin, T, G * D, scale,
-        window, True, D, BLOCK_D, INNER, PRECISION,
+        acc, peak, total, q, K, V, seen_begin, seen_end, begin, n_before, n_full, n_full, T, G * D,
+        scale, False, D, BLOCK_D, INNER, PRECISION,
     )  # fmt: skip
     acc, peak, total = _softmax_steps(
-        acc, peak, total, q, K, V, row, start, prefix_end, full_begin, full_end, T, G * D, scale,
-        window, False, D, BLOCK_D, INNER, PRECISION,
-    )  # fmt: skip
-    acc, peak, total = _softmax_steps(
-        acc, peak, total, q, K, V, row, start, prefix_end, full_end, end, T, G * D, scale,
-        window, True, D, BLOCK_D, INNER, PRECISION,
+        acc, peak, total, q, K, V, seen_begin, seen_end, begin, n_before, n_full, n_masked, T,
+        G * D, scale, True, D, BLOCK_D, INNER, PRECISION,
     )  # fmt: skip
     total = tl.where(row < T, total, 1.0)
-    _store_rows(Out + head * D, row, T, H * D, acc / total[:, None], D, BLOCK_D)
+    _store_rows(Out + head * D, first, T, H * D, acc / total[:, None], OUTER, D, BLOCK_D)
     tl.store(Lse + head.to(tl.int64) * T + row, peak + tl.log2(total), mask=row < T)
 
 
 @triton.jit
+def _deltas(Out, GradOut, Delta, T, H, D: tl.constexpr, BLOCK_D: tl.constexpr, ROWS: tl.constexpr):
+    """Delta [H, T]: the products of output and its gradient, summed over D."""
+    head = tl.program_id(0)
+    first = tl.program_id(1) * ROWS
+    row = first + tl.arange(0, ROWS)
+    out = _load_rows(Out + head * D, first, T, H * D, True, ROWS, D, BLOCK_D).to(tl.float32)
+    grad = _load_rows(GradOut + head * D, first, T, H * D, True, ROWS, D, BLOCK_D).to(tl.float32)
+    tl.store(Delta + head.to(tl.int64) * T + row, tl.sum(out * grad, 1), mask=row < T)
+
+
+@triton.jit
 def _key_gradients(
-    grad_k, grad_v, k, v, Q, GradOut, Lse, Delta, key, starts, prefix_ends, begin, end, T, stride,
-    scale, window, MASKED: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
+    grad_k, grad_v, k, v, Q, GradOut, Lse, Delta, seen_begin, seen_end, begin, n_before, n_full,
+    n_blocks, end, stride, scale, MASKED: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
     INNER: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Adds what query rows [begin, end) give to a tile of keys and values."""
-    for at in range(begin, end, INNER):
-        row = at + tl.arange(0, INNER)
-        q = _rows_at(Q, row, end, stride, D, BLOCK_D)
-        lse = tl.load(Lse + row, mask=row < end, other=0.0)
-        scores = tl.dot(k, q.T, input_precision=PRECISION) * (scale * 1.4426950408889634)
-        weights = tl.exp2(scores - lse[None, :])  # [keys, rows]
+    """Adds what the blocks of query rows with a mask, or those without, give to a tile of keys and
+    values."""
+    for i in range(n_blocks):
         if MASKED:
-            start = tl.load(starts + row, mask=row < end, other=0)
-            prefix_end = tl.load(prefix_ends + row, mask=row < end, other=0)
-            seen = _visible(row[None, :], key[:, None], start[None, :], prefix_end[None, :], window)
-            weights = tl.where(seen & (row < end)[None, :], weights, 0.0)
-        grad_out = _rows_at(GradOut, row, end, stride, D, BLOCK_D)
+            block = i + tl.where(i < n_before, 0, n_full)
+        else:
+            block = i + n_before
+        at = begin + block * INNER
+        row = at + tl.arange(0, INNER)
+        q = _load_rows(Q, at, end, stride, MASKED, INNER, D, BLOCK_D)
+        lse = _load_numbers(Lse, at, end, MASKED, INNER)
+        delta = _load_numbers(Delta, at, end, MASKED, INNER)
+        scores = tl.dot(k, q.T, input_precision=PRECISION)  # [keys, rows]
+        weights = tl.exp2(scores * (scale * 1.4426950408889634) - lse[None, :])
+        if MASKED:
+            seen = (row[None, :] >= seen_begin[:, None]) & (row[None, :] < seen_end[:, None])
+            weights = tl.where(seen, weights, 0.0)
+        grad_out = _load_rows(GradOut, at, end, stride, MASKED, INNER, D, BLOCK_D)
         grad_v = tl.dot(weights.to(v.dtype), grad_out, grad_v, input_precision=PRECISION)
-        delta = tl.load(Delta + row, mask=row < end, other=0.0)
         grad_weights = tl.dot(v, grad_out.T, input_precision=PRECISION)
         grad_scores = weights * (grad_weights - delta[None, :])
         grad_k = tl.dot(grad_scores.to(v.dtype), q, grad_k, input_precision=PRECISION)
@@ -332,63 +365,59 @@ def _key_gradients(
 
 @triton.jit
 def _backward_keys(
-    Q, K, V, GradOut, GradK, GradV, Lse, Delta, starts, ends, prefix_ends, order, T, H, G, scale,
-    window, D: tl.constexpr, BLOCK_D: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr,
-    PRECISION: tl.constexpr,
+    Q, K, V, GradOut, GradK, GradV, Lse, Delta, Begin, End, order, T, H, G, scale, D: tl.constexpr,
+    BLOCK_D: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     kv_head = tl.program_id(0)
     first = tl.load(order + tl.program_id(1)) * OUTER
     last = tl.minimum(first + OUTER, T) - 1
     key = first + tl.arange(0, OUTER)
-    k = _rows_at(K + kv_head * D, key, T, G * D, D, BLOCK_D)
-    v = _rows_at(V + kv_head * D, key, T, G * D, D, BLOCK_D)
+    seen_begin = tl.load(Begin + key, mask=key < T, other=0)
+    seen_end = tl.load(End + key, mask=key < T, other=0)
+    k = _load_rows(K + kv_head * D, first, T, G * D, True, OUTER, D, BLOCK_D)
+    v = _load_rows(V + kv_head * D, first, T, G * D, True, OUTER, D, BLOCK_D)
     grad_k = tl.zeros([OUTER, BLOCK_D], tl.float32)
     grad_v = tl.zeros([OUTER, BLOCK_D], tl.float32)
-    begin, full_begin, full_end, end = _query_range(
-        first, last, starts, ends, prefix_ends, window, INNER
-    )
-    first_head = kv_head * (H // G)
-    Q += first_head * D
-    GradOut += first_head * D
-    Lse += first_head.to(tl.int64) * T
-    Delta += first_head.to(tl.int64) * T
-    for _ in range(H // G):
+    begin, n_before, n_full, n_masked = _tile_range(first, last, Begin, End, INNER)
+    for head in range(kv_head * (H // G), (kv_head + 1) * (H // G)):
+        # A pointer made anew, not moved on: Triton then knows that it is aligned to 16 bytes.
+        of_head = head * D
+        at_head = head * tl.full([], 1, tl.int64) * T
         grad_k, grad_v = _key_gradients(
-            grad_k, grad_v, k, v, Q, GradOut, Lse, Delta, key, starts, prefix_ends, begin,
-            full_begin, T, H * D, scale, window, True, D, BLOCK_D, INNER, PRECISION,
+            grad_k, grad_v, k, v, Q + of_head, GradOut + of_head, Lse + at_head, Delta + at_head,
+            seen_begin, seen_end, begin, n_before, n_full, n_full, T, H * D, scale, False, D,
+            BLOCK_D, INNER, PRECISION,
         )  # fmt: skip
         grad_k, grad_v = _key_gradients(
-            grad_k, grad_v, k, v, Q, GradOut, Lse, Delta, key, starts, prefix_ends, full_begin,
-            full_end, T, H * D, scale, window, False, D, BLOCK_D, INNER, PRECISION,
+            grad_k, grad_v, k, v, Q + of_head, GradOut + of_head, Lse + at_head, Delta + at_head,
+            seen_begin, seen_end, begin, n_before, n_full, n_masked, T, H * D, scale, True, D,
+            BLOCK_D, INNER, PRECISION,
         )  # fmt: skip
-        grad_k, grad_v = _key_gradients(
-            grad_k, grad_v, k, v, Q, GradOut, Lse, Delta, key, starts, prefix_ends, full_end,
-            end, T, H * D, scale, window, True, D, BLOCK_D, INNER, PRECISION,
-        )  # fmt: skip
-        Q += D
-        GradOut += D
-        Lse += T
-        Delta += T
-    _store_rows(GradK + kv_head * D, key, T, G * D, grad_k * scale, D, BLOCK_D)
-    _store_rows(GradV + kv_head * D, key, T, G * D, grad_v, D, BLOCK_D)
+    _store_rows(GradK + kv_head * D, first, T, G * D, grad_k * scale, OUTER, D, BLOCK_D)
+    _store_rows(GradV + kv_head * D, first, T, G * D, grad_v, OUTER, D, BLOCK_D)
 
 
 @triton.jit
 def _query_gradients(
-    grad_q, q, grad_out, lse, delta, K, V, row, start, prefix_end, begin, end, T, stride, scale,
-    window, MASKED: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, INNER: tl.constexpr,
-    PRECISION: tl.constexpr,
+    grad_q, q, grad_out, lse, delta, K, V, seen_begin, seen_end, begin, n_before, n_full, n_blocks,
+    end, stride, scale, MASKED: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
+    INNER: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Adds what keys [begin, end) give to a tile of query rows."""
-    for at in range(begin, end, INNER):
-        key = at + tl.arange(0, INNER)
-        k = _rows_at(K, key, end, stride, D, BLOCK_D)
-        v = _rows_at(V, key, end, stride, D, BLOCK_D)
-        scores = tl.dot(q, k.T, input_precision=PRECISION) * (scale * 1.4426950408889634)
-        weights = tl.exp2(scores - lse[:, None])
+    """Adds what the blocks of keys with a mask, or those without, give to a tile of query rows."""
+    for i in range(n_blocks):
         if MASKED:
-            seen = _visible(row[:, None], key[None, :], start[:, None], prefix_end[:, None], window)
-            weights = tl.where(seen & (key < end)[None, :], weights, 0.0)
+            block = i + tl.where(i < n_before, 0, n_full)
+        else:
+            block = i + n_before
+        at = begin + block * INNER
+        key = at + tl.arange(0, INNER)
+        k = _load_rows(K, at, end, stride, MASKED, INNER, D, BLOCK_D)
+        v = _load_rows(V, at, end, stride, MASKED, INNER, D, BLOCK_D)
+        scores = tl.dot(q, k.T, input_precision=PRECISION)
+        weights = tl.exp2(scores * (scale * 1.4426950408889634) - lse[:, None])
+        if MASKED:
+            seen = (key[None, :] >= seen_begin[:, None]) & (key[None, :] < seen_end[:, None])
+            weights = tl.where(seen, weights, 0.0)
         grad_weights = tl.dot(grad_out, v.T, input_precision=PRECISION)
         grad_scores = weights * (grad_weights - delta[:, None])
         grad_q = tl.dot(grad_scores.to(k.dtype), k, grad_q, input_precision=PRECISION)
@@ -397,35 +426,30 @@ def _query_gradients(
 
 @triton.jit
 def _backward_queries(
-    Q, K, V, GradOut, GradQ, Lse, Delta, starts, ends, prefix_ends, order, T, H, group, scale,
-    window, D: tl.constexpr, BLOCK_D: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr,
-    PRECISION: tl.constexpr,
+    Q, K, V, GradOut, GradQ, Lse, Delta, Begin, End, order, T, H, group, scale, D: tl.constexpr,
+    BLOCK_D: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     head = tl.program_id(0)
     first = tl.load(order + tl.program_id(1)) * OUTER
     last = tl.minimum(first + OUTER, T) - 1
     row = first + tl.arange(0, OUTER)
-    start = tl.load(starts + row, mask=row < T, other=0)
-    prefix_end = tl.load(prefix_ends + row, mask=row < T, other=0)
+    seen_begin = tl.load(Begin + row, mask=row < T, other=0)
+    seen_end = tl.load(End + row, mask=row < T, other=0)
     G = H // group
     K += (head // group) * D
     V += (head // group) * D
-    q = _rows_at(Q + head * D, row, T, H * D, D, BLOCK_D)
-    grad_out = _rows_at(GradOut + head * D, row, T, H * D, D, BLOCK_D)
+    q = _load_rows(Q + head * D, first, T, H * D, True, OUTER, D, BLOCK_D)
+    grad_out = _load_rows(GradOut + head * D, first, T, H * D, True, OUTER, D, BLOCK_D)
     lse = tl.load(Lse + head.to(tl.int64) * T + row, mask=row < T, other=0.0)
     delta = tl.load(Delta + head.to(tl.int64) * T + row, mask=row < T, other=0.0)
     grad_q = tl.zeros([OUTER, BLOCK_D], tl.float32)
-    begin, full_begin, full_end, end = _key_range(first, last, starts, prefix_ends, window, INNER)
+    begin, n_before, n_full, n_masked = _tile_range(first, last, Begin, End, INNER)
     grad_q = _query_gradients(
-        grad_q, q, grad_out, lse, delta, K, V, row, start, prefix_end, begin, full_begin, T, G * D,
-        scale, window, True, D, BLOCK_D, INNER, PRECISION,
+        grad_q, q, grad_out, lse, delta, K, V, seen_begin, seen_end, begin, n_before, n_full,
+        n_full, T, G * D, scale, False, D, BLOCK_D, INNER, PRECISION,
     )  # fmt: skip
     grad_q = _query_gradients(
-        grad_q, q, grad_out, lse, delta, K, V, row, start, prefix_end, full_begin, full_end, T,
-        G * D, scale, window, False, D, BLOCK_D, INNER, PRECISION,
+        grad_q, q, grad_out, lse, delta, K, V, seen_begin, seen_end, begin, n_before, n_full,
+        n_masked, T, G * D, scale, True, D, BLOCK_D, INNER, PRECISION,
     )  # fmt: skip
-    grad_q = _query_gradients(
-        grad_q, q, grad_out, lse, delta, K, V, row, start, prefix_end, full_end, end, T, G * D,
-        scale, window, True, D, BLOCK_D, INNER, PRECISION,
-    )  # fmt: skip
-    _store_rows(GradQ + head * D, row, T, H * D, grad_q * scale, D, BLOCK_D)
+    _store_rows(GradQ + head * D, first, T, H * D, grad_q * scale, OUTER, D, BLOCK_D)
