@@ -173,7 +173,7 @@ def _curve_rows(path: Path, arm: str, seed: int) -> list[dict[str, Any]]:
             loss = [losses[source] for losses, _ in found if source in losses]
             bits = [b for _, named in found if (b := named.get(source)) is not None]
             mean = {"loss": sum(loss) / len(loss)}
-            mean["bits_per_byte"] = sum(bits) / len(bits) if bits else None  # type: ignore[assignment]
+            mean["bits_per_byte"] = sum(bits) / len(bits) if bits else None
             rows.append({**here, "source": source, **mean})
     return rows
 

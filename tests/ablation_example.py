@@ -109,7 +109,7 @@ def _laws(mixtures, losses, sources, seeds) -> dict:
     y = np.array([losses[pair] for pair in kept])
     rows, predictions = [], []
     for kind, (quality, proposal) in compare(w, y, resamples=10).items():
-        says, measured = held_out(w, y, kind)
+        _, says = held_out(w, y, kind)
         for arm in dict.fromkeys(arm for arm, _ in kept):
             mine = [i for i, (a, _) in enumerate(kept) if a == arm]
             predictions.append(
@@ -117,7 +117,7 @@ def _laws(mixtures, losses, sources, seeds) -> dict:
                     "kind": kind,
                     "arm": arm,
                     "predicted": float(says[mine].mean()),
-                    "measured": float(measured[mine].mean()),
+                    "measured": float(y[mine].mean()),
                 }
             )
         confirmed = kind == "ridge"

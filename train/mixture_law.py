@@ -86,7 +86,8 @@ def cross_validate(
     weights: np.ndarray, losses: np.ndarray, kind: Kind, folds: int | None = None
 ) -> Quality:
     """Each trial predicted by a law fitted without its fold, see `held_out`."""
-    predicted, measured = held_out(weights, losses, kind, folds)
+    kept, predicted = held_out(weights, losses, kind, folds)
+    measured = np.array(losses, np.float64).reshape(len(losses), -1)[kept].mean(axis=1)
     rmse = float(np.sqrt(np.mean((predicted - measured) ** 2)))
     variance = float(measured.var())
     r2 = 1 - rmse**2 / variance if variance else 0.0
@@ -96,10 +97,11 @@ def cross_validate(
 def held_out(
     weights: np.ndarray, losses: np.ndarray, kind: Kind, folds: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(predicted, measured) mean losses of the trials that did not diverge, in their order. Every
-    trial is a fold by itself up to 30 of them, else there are 10 (trial i in fold i % folds).
-    Trials of equal weights (seeds) share a fold."""
+    """(indices of the trials that did not diverge, their predicted mean losses), each by a law
+    fitted without its fold. Every trial is a fold by itself up to 30 of them, else there are 10
+    (trial i in fold i % folds). Trials of equal weights (seeds) share a fold."""
     w, y = _trials(weights, losses)
+    finite = np.isfinite(np.array(losses, np.float64).reshape(len(losses), -1)).all(axis=1)
     _, group = np.unique(w.round(9), axis=0, return_inverse=True)
     n_groups = int(group.max()) + 1
     folds = folds or (n_groups if n_groups <= 30 else 10)
@@ -108,7 +110,7 @@ def held_out(
         out = group.reshape(-1) % folds == fold
         if out.any():
             predicted[out] = fit_mixture_law(w[~out], y[~out], kind).predict(w[out])
-    return predicted, y.mean(axis=1)
+    return np.flatnonzero(finite), predicted
 
 
 def propose(

@@ -81,7 +81,7 @@ def judge(
             found[arm] = found[arm]._replace(p_corrected=p, word=word)
         verdicts += [found[arm] for arm in arms]
     could_see = {v.measure: v.word == WORSE for v in verdicts if v.arm == control}
-    return Judgement(verdicts, could_see if control else None, _notes(verdicts, control))
+    return Judgement(verdicts, could_see if control else None, notes_of(verdicts, control))
 
 
 def _check(trials: Sequence[Trial], base: str, control: str | None) -> None:
@@ -134,7 +134,7 @@ def _compare(
     return Verdict(arm, measure, n, *numbers, word, diverged, lost)
 
 
-def _notes(verdicts: list[Verdict], control: str | None) -> list[str]:
+def notes_of(verdicts: list[Verdict], control: str | None) -> list[str]:
     """What a reader has to know before the table."""
     notes = []
     for v in verdicts:

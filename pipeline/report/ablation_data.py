@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.storage import exists, join, open_input, read_json
@@ -26,12 +27,17 @@ class Tables(NamedTuple):
 
 
 def read(directory: str) -> Tables:
-    rows: list[Rows] = []
-    for name in Tables._fields[:-1]:
-        path = join(directory, f"{name}.parquet")
-        if not exists(path):
-            raise ValueError(f"{path}: no such table; run `corpusmill ablate` first")
-        with open_input(path) as file:
-            rows.append(pq.read_table(file).to_pylist())
+    """Raises ValueError for a table that is missing or damaged."""
+    rows = {name: _rows(join(directory, f"{name}.parquet")) for name in Tables._fields[:-1]}
     about = join(directory, "ablation.json")
-    return Tables(*rows, read_json(about) if exists(about) else {})  # type: ignore[arg-type]
+    return Tables(**rows, about=read_json(about) if exists(about) else {})
+
+
+def _rows(path: str) -> Rows:
+    if not exists(path):
+        raise ValueError(f"{path}: no such table; run `corpusmill ablate` first")
+    try:
+        with open_input(path) as file:
+            return pq.read_table(file).to_pylist()
+    except pa.ArrowException as error:
+        raise ValueError(f"{path}: damaged ({error}); run `corpusmill ablate` again") from None

@@ -185,9 +185,10 @@ def predicted(
             low, high = x(proposal["predicted_low"]), x(proposal["predicted_high"])
             parts.append(svg.line(low, m, high, m, "stroke s5"))
         parts.append(svg.marker("star", p, m, "s5", 5))
-        toward = "end" if p > (left + right) / 2 else "start"
-        shift = -9 if toward == "end" else 9
-        parts.append(svg.text(p + shift, m - 6, "the proposal", toward, "s5"))
+        if p > (left + right) / 2:
+            parts.append(svg.text(p - 9, m - 6, "the proposal", "end", "halo s5"))
+        else:
+            parts.append(svg.text(p + 9, m - 6, "the proposal", cls="halo s5"))
     return svg.picture(WIDTH, bottom + 36, "".join(parts), f"Predicted and measured, {unit}")
 
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from pipeline.report.layout import Safe, plural, strong
-from train.verdicts import BETTER, NOT_SHOWN, WORSE
+from train.verdicts import BETTER, NOT_SHOWN, WORSE, Verdict, notes_of
 
 UNITS = {
     "bits_per_byte": "bits a byte",
@@ -78,7 +78,8 @@ def findings(
     if lost:
         seeds = ", ".join(map(str, lost))
         said.append(f"The base diverged with seed {seeds}: left out for all arms.")
-    return [*said, *map(str, about.get("notes") or [])]
+    same = set(notes_of([Verdict(*(row[k] for k in Verdict._fields)) for row in verdicts], control))
+    return [*said, *(str(note) for note in about.get("notes") or [] if note not in same)]
 
 
 def _of_arm(arm: str, rows: Sequence[Mapping[str, Any]]) -> str:

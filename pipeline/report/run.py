@@ -87,7 +87,8 @@ def _warnings(lines: Sequence[str]) -> str:
 def _funnel(all_stages: Figures) -> str:
     stages = _documents(all_stages)
     sources = sorted({source for counts in stages.values() for source in counts})
-    figures, rows = [], []
+    figures: list[str] = []
+    rows: list[Sequence[Any]] = []
     for source in sources:
         steps = [(name, counts[source]) for name, counts in stages.items() if source in counts]
         figures.append(layout.figure(source, funnel(source, steps)))

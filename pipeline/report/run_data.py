@@ -98,8 +98,8 @@ def _samples(directory: str, notes: list[str]) -> dict[str, list[Sample]]:
             if len(best) < SAMPLES or order < best[-1].order:
                 text = (texts[i].as_py() or "")[: HEAD + 1]
                 head = text if len(text) <= HEAD else f"{text[:HEAD]} \u2026"
-                keys = ("id", "value", "threshold", "matched_id")
-                best.append(Sample(order, *(row[key] for key in keys), head))
+                facts = {k: row[k] for k in ("id", "value", "threshold", "matched_id")}
+                best.append(Sample(order=order, head=head, **facts))
                 best.sort()
                 del best[SAMPLES:]
     return dict(sorted(found.items()))
