@@ -126,6 +126,24 @@ def sign(texts: pa.Array | pa.ChunkedArray, config: MinHash, n: int) -> Signed:
     return Signed(signatures, *sets)
 
 
+def band_keys_of(sets: pa.ListArray, config: MinHash, bands: int, rows: int) -> np.ndarray:
+    """The keys of `sketch` again, uint64 (documents, bands), from stored sets of shingles."""
+    a, b = permutations(config.permutations, config.seed, config.bits)
+    n = bands * rows
+    signatures = np.full((len(sets), n), np.iinfo(a.dtype).max, a.dtype)
+    _sign_sets(sets.offsets.to_numpy(), sets.values.to_numpy(), a[:n], b[:n], signatures)
+    return _band_keys(signatures, bands, rows)
+
+
+@njit(cache=True, nogil=True)
+def _sign_sets(
+    offsets: np.ndarray, shingles: np.ndarray, a: np.ndarray, b: np.ndarray, signatures: np.ndarray
+) -> None:
+    tile = np.empty(TILE, a.dtype)
+    for d in range(len(signatures)):
+        _lower(signatures[d], shingles[offsets[d] : offsets[d + 1]], a, b, tile)
+
+
 def permutations(n: int, seed: int, bits: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """(a, b) of h -> a * h + b, as datasketch draws them: a is odd, so it is a bijection."""
     generator = np.random.RandomState(seed)

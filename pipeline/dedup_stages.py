@@ -13,7 +13,7 @@ from typing import Any
 
 from dedup.lsh import CURVE_AT, choose_bands, s_curve
 from dedup.paragraphs import Paragraphs
-from dedup.recall import DOCUMENTS, estimate
+from dedup.recall import DOCUMENTS
 from pipeline import exchange, exchange_near, exchange_paragraphs, exchange_resolve
 from pipeline.config import resolved
 from pipeline.exchange_scopes import scopes_partition, scopes_report
@@ -185,8 +185,8 @@ def _minhash_report(
     identity: list[Any] = [contents(verified, "sampled"), contents(near, "fates"), banding, code]
     identity += [config.similarity, state.run.dedup.partitions]
     task = make_task("the sampled pairs", exchange_near.recall_task, args, *identity)
-    [sums] = state.stage("recall", [task])
-    recall = estimate([sums["counts"]["sums"]])
+    [measured] = state.stage("recall", [task])
+    recall = measured["counts"]["recall"]
     promised = dict(s_curve(*banding))
     for at in CURVE_AT:
         recall["by_similarity"][f"{at:g}"]["at_lower_end"] = round(promised[at], 4)

@@ -23,16 +23,16 @@ import pyarrow.compute as pc
 
 from dedup.components import Forest, components, ends, spanning_forest
 from dedup.keepers import choose_keepers, clusters_of
-from dedup.lsh import candidate_batches
+from dedup.lsh import candidate_batches, choose_bands
 from dedup.minhash import MinHash
-from dedup.recall import FLOOR, measure, sample_pairs
+from dedup.recall import FLOOR, estimate, sample_pairs, share_a_band
 from dedup.verify import similar_pairs
 from filters.kernels import mix
 from pipeline.exchange import BANDS, SHINGLES, by_part, keyed, still_there, write_fates
 from pipeline.parts import Part, in_corpus, read_partition, read_tables
 from pipeline.schema import FATE
 
-# weight: of a pair that the bands did not propose, in the sample that measures recall; 0: they did
+# weight: of a pair of the sample that measures recall; 0: the bands propose it
 PAIRS = pa.schema(
     [("key", pa.uint64()), ("a", pa.uint64()), ("b", pa.uint64()), ("weight", pa.float64())]
 )
@@ -48,13 +48,13 @@ MEASURED = pa.schema(
         ("similarity", pa.float64()),
     ]
 )
-SAMPLED = pa.schema(  # weight_min: 0 where the bands proposed the pair
+SAMPLED = pa.schema(
     [
         ("a", pa.uint64()),
         ("b", pa.uint64()),
         ("similarity", pa.float64()),
-        ("weight_min", pa.float64()),
         ("weight", pa.float64()),
+        ("proposed", pa.bool_()),
     ]
 )
 FOREST = pa.schema([("a", pa.uint64()), ("b", pa.uint64())])
@@ -168,14 +168,13 @@ def verify_partition(
     part.table("forest", f"work/{part.stage}", FOREST, "forest").write(
         pa.table(forest, names=["a", "b"])
     )
-    sampled = rows.filter(pc.greater(rows["weight_max"], 0.0))
-    true = similar_pairs(sampled, known, FLOOR).select(["a", "b", "similarity"])
-    true = (
-        true.combine_chunks()
-        .join(sampled, ["a", "b"])
-        .sort_by([("a", "ascending"), ("b", "ascending")])
+    sampled = rows.filter(pc.greater(rows["weight_max"], 0.0)).rename_columns(
+        {"weight_max": "weight"}
     )
-    true = true.rename_columns(SAMPLED.names)
+    true = similar_pairs(sampled, known, FLOOR).combine_chunks().join(sampled, ["a", "b"])
+    true = true.sort_by([("a", "ascending"), ("b", "ascending")])
+    banding = choose_bands(config.similarity, config.recall, config.permutations)
+    true = true.append_column("proposed", pa.array(share_a_band(true, known, config, *banding)))
     part.table("sampled", f"work/{part.stage}", SAMPLED, "sampled").write(true)
     return {"candidate_pairs": proposed.num_rows, "verified_pairs": measured.num_rows}
 
@@ -257,17 +256,15 @@ def recall_task(
     banding: tuple[int, int],
     partitions: int,
 ) -> dict[str, Any]:
-    """Sums over the sampled pairs: what the bands proposed, and what was parted. Holds the sample:
-    some 100,000 pairs, whatever the corpus."""
+    """What the bands propose of the similar pairs, and what is parted, from those sampled. Holds
+    the sample: some 100,000 pairs, whatever the corpus."""
     tables = [SAMPLED.empty_table(), *(t for path in sampled for t in read_tables(part.root, path))]
     rows = pa.concat_tables(tables).sort_by([("b", "ascending"), ("a", "ascending")])
     parted = np.zeros(rows.num_rows, bool)
     for path in fates:
         gone = read_partition(part.root, [path], None, partitions, keyed(FATE))["doc"].to_numpy()
         parted |= np.isin(rows["a"].to_numpy(), gone) | np.isin(rows["b"].to_numpy(), gone)
-    columns = (rows[name].to_numpy() for name in ("similarity", "weight", "weight_min"))
-    similarity, weight, least = columns
-    return {"sums": measure(similarity, weight, least == 0, parted, banding, config.similarity)}
+    return {"recall": estimate(rows, parted, banding, config.similarity)}
 
 
 def clusters_task(part: Part, large: list[str], documents: list[str | None]) -> dict[str, Any]:

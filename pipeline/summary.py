@@ -67,9 +67,14 @@ def _near_duplicates(near: dict[str, Any]) -> list[str]:
     rows = [(f"from {at}", row) for at, row in recall["by_similarity"].items()]
     for name, row in [*rows, ("all similar", recall)]:
         if row["pairs"]:
+            shares = [
+                f"{share} {row[share]:.3f} ({low:.3f} to {high:.3f})"
+                for share in ("proposed", "parted")
+                for low, high in [row[f"{share}_interval"]]
+            ]
             lines.append(
-                f"  {name:<12} proposed {row['proposed']:.3f} +-{row['error']:.3f}, expected "
-                f"{row['expected']:.3f}, parted {row['parted']:.3f} ({row['pairs']:,} sampled)"
+                f"  {name:<12} {shares[0]}, expected {row['expected']:.3f}; {shares[1]}; "
+                f"{row['pairs']:,} sampled"
             )
     for row in near["largest_clusters"][:10]:
         head = " ".join(row["head"].split())[:40]
