@@ -102,7 +102,7 @@ def with_hubs(seed: int) -> tuple[pa.Table, pa.Table, np.ndarray]:
 
 def test_hubs_are_most_pairs_and_the_intervals_hold_what_comparing_all_gives():
     held = []
-    for seed in range(4):
+    for seed in range(6):
         sets, true, kept = with_hubs(seed)
         assert true.num_rows > 5000 and (true["a"].to_numpy() > 900).mean() > 0.9
         exact = {"proposed": banded(true, sets).mean(), "parted": parted_of(true, kept).mean()}
@@ -112,7 +112,7 @@ def test_hubs_are_most_pairs_and_the_intervals_hold_what_comparing_all_gives():
                 low, high = found[f"{name}_interval"]
                 assert low <= found[name] <= high < low + 0.5
                 held.append(low < share < high)
-    assert len(held) == 16 and sum(held) >= 15  # 95% of them
+    assert len(held) == 24 and sum(held) >= 22  # 95% of them
 
 
 def test_a_large_group_is_thinned_and_weighs_as_much():
