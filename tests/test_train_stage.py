@@ -1,4 +1,4 @@
-"""The stage that trains: in this process, on ranks that Ray starts, and what `why` says of a spike's
+"""The stage that trains: in this process and on ranks that Ray starts; `why` on a spike's
 documents."""
 
 import json
@@ -48,7 +48,7 @@ def test_the_loss_is_known_by_source_and_why_knows_the_documents_of_a_spike(shar
     out, alone = tmp_path / "out", Cluster(None)
     # every step above the median is a spike here, and the second one ends the run
     spiky = {"max_spike_z": 1e-9, "spike_window": 4, "max_spikes": 1, "learning_rate": 0.05}
-    with pytest.raises(StageError, match="spike 2 .* more than max_spikes"):
+    with pytest.raises(StageError, match=r"spike 2 .* more than max_spikes"):
         run(shard, out, alone, **spiky)
     [path] = out.glob("train/*/spikes.jsonl")
     [spike] = [json.loads(line) for line in path.read_text().splitlines()]
