@@ -139,7 +139,7 @@ def clean_lines(
                 if classes[code] != SPACE:
                     break
                 start += width
-            stop = rstrip(data, start, stop, classes)
+            stop = rstrip(data, start, stop, classes) if start < stop else stop
             end, n = _copy_line(data, start, stop, classes, removes_citations, out, to)
             count[CITATIONS] += n
             if needs_end and (end == to or not end_marks[out[end - 1]] or _dots(out, to, end)):

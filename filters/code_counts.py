@@ -229,6 +229,9 @@ def _next_hex(
         if not (tables[b] & _HEX or b == 92):
             at += 1
             continue
+        if tables[b] & _HEX and at > first and tables[data[at - 1]] & _HEX:
+            at += 1  # inside a word
+            continue
         n, stop = 0, at
         while True:
             after = _hex_unit(data, stop, first, end, classes, tables, spaced)

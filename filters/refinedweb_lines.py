@@ -145,6 +145,11 @@ def correct_lines(
             last = token_last[d] if last_line else line_token[i + 1]
             start, stop = offsets[d] + line_start[i], offsets[d] + line_end[i]
             after = offsets[d + 1] if last_line else offsets[d] + line_start[i + 1]
+            if start == stop:  # texts of nothing but line ends have millions
+                for at in range(stop, after):
+                    out[to] = data[at]
+                    to += 1
+                continue
             n_words = 0
             for t in range(line_token[i], last):
                 n_words += kinds[t] & KIND != SYMBOL
@@ -166,7 +171,7 @@ def correct_lines(
                 data, start, stop, classes, traits, counters, counter_offsets
             ):
                 fault = COUNTER
-            elif stop > start and n_pieces < min_words:
+            elif n_pieces < min_words:
                 fault = ONE_WORD
             if fault >= 0:
                 count[fault] += 1
