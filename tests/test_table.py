@@ -8,6 +8,7 @@ import json
 import lzma
 
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -226,6 +227,10 @@ def test_bad_files(tmp_path):
 
     assert fault("a.jsonl", b"") == fault("a.parquet", b"") == ["empty_file"]
     assert fault("a.parquet", b"PAR1 nonsense PAR1") == ["bad_parquet"]
+    for write, name in ((pq.write_table, "a.parquet"), (pa.feather.write_feather, "a.arrow")):
+        write(pa.table({"text": ["a"], "number": [1]}), tmp_path / name)
+        damaged = (tmp_path / name).read_bytes().replace(b"number", b"num\x82er")
+        assert fault(name, damaged) == ["bad_parquet" if name == "a.parquet" else "bad_arrow"]
     assert fault("a.md", b"x") == fault("a.parquet.gz", b"x") == ["unknown_format"]
     array = tmp_path / "a.json"
     array.write_bytes(b'[\n{"text": "a"},\n{"text": "b"}\n]')

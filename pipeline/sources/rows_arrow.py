@@ -12,6 +12,7 @@ from pipeline.schema import Fault
 
 _BATCH_ROWS = 256
 _IPC_MAGIC = b"ARROW1"
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)  # the last of a column's name
 
 
 class Columns(NamedTuple):
@@ -26,7 +27,7 @@ def split_parquet(path: str, split_bytes: int) -> list[tuple[int, int]]:
         with storage.open_input(path) as file:
             groups = pq.ParquetFile(file).metadata
             sizes = [groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)]
-    except (pa.ArrowException, OSError):
+    except _DAMAGE:
         return [(0, 1)]  # the reader will say what is wrong
     return ranges(sizes, split_bytes)
 
@@ -39,7 +40,7 @@ def split_ipc(path: str, size: int, split_bytes: int) -> list[tuple[int, int]]:
                 return [(0, size)]
             file.seek(0)
             n = pa.ipc.open_file(file).num_record_batches
-    except (pa.ArrowException, OSError):
+    except _DAMAGE:
         return [(0, 1)]
     return ranges([size // max(n, 1)] * n, split_bytes)  # only reading tells a batch's own size
 
@@ -77,7 +78,7 @@ def read_parquet(
                 for values in _rows(batch):
                     yield _located(f"{row:09d}", values)
                     row += 1
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGE as error:
         message = f"{error}; the range's rows from {row} on are lost"
         yield Fault(f"{row:09d}~" if row or start else "", "bad_parquet", message[:1000])
 
@@ -105,7 +106,7 @@ def read_ipc(
             for batch in batches:
                 yield from _read_batch(batch, number, columns)
                 number += 1
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGE as error:
         locator = f"{number:06d}~" if number or start else ""
         yield Fault(locator, "bad_arrow", f"{error}; the rest of the range is lost"[:1000])
 
