@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,18 +65,22 @@ def test_after_sigkill_the_next_losses_are_equal(packed, tmp_path):
 
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_whole(packed, tmp_path):
     small = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
-    done = subprocess.run(command(packed, tmp_path, "--steps", "5"), cwd=REPO, capture_output=True)
-    assert done.returncode == 0
-    good = latest(str(tmp_path / "checkpoints"))
-    (tmp_path / "checkpoints" / "step-00000005").rename(tmp_path / "kept")
-    (tmp_path / "kept").rename(good)
+    steps = ("--steps", "10", "--no-tensorboard")
+    subprocess.run(command(packed, tmp_path, *steps), cwd=REPO, check=True, stderr=-3)
+    whole, checkpoints = losses(tmp_path), tmp_path / "checkpoints"
+    shutil.rmtree(checkpoints / "step-00000010")
+    kept = {p.name: p.read_bytes() for p in (checkpoints / "step-00000005").iterdir()}
     done = subprocess.run(
-        command(packed, tmp_path / "x", "--steps", "5"),
+        command(packed, tmp_path, *steps),
         cwd=REPO, capture_output=True, text=True, preexec_fn=small,
     )  # fmt: skip
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "could not be written (File too large); the last good one is none" in done.stderr
-    assert list((tmp_path / "x" / "checkpoints").iterdir()) == []
+    good = checkpoints / "step-00000005"
+    assert f"could not be written (File too large); the last good one is {good}" in done.stderr
+    assert list(checkpoints.iterdir()) == [good] and len(kept) > 20
+    assert {p.name: p.read_bytes() for p in good.iterdir()} == kept
+    subprocess.run(command(packed, tmp_path, *steps), cwd=REPO, check=True, stderr=-3)
+    assert losses(tmp_path) == whole
 
 
 @pytest.mark.parametrize("preset", ["tiny"])
@@ -101,7 +106,7 @@ def test_transformers_computes_the_same_logits(packed, tmp_path, preset):
 
 def test_fp16_and_its_scale_give_the_same_curve(packed, tmp_path):
     for precision in ("fp32", "fp16"):
-        config = Train(steps=4, warmup_steps=1, threads=2, precision=precision)
+        config = Train(steps=4, warmup_steps=1, threads=1, precision=precision)
         train(config, [packed], str(tmp_path / precision), say=str)
     log = [json.loads(x) for x in (tmp_path / "fp16" / "metrics.jsonl").read_text().splitlines()]
     assert log[0]["loss_scale"] == 2.0**16
