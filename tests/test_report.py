@@ -17,9 +17,10 @@ PROSE = "The keeper of the lighthouse wrote that the storm had taken the boats o
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six lines: two kept, one of them with an exact copy, two too short, one no JSON."""
+    """Seven lines: two kept, one with an exact and a near copy, two too short, one no JSON."""
     root = tmp_path_factory.mktemp("run")
-    texts = [PROSE * 12 + "One.", PROSE * 11 + "Two.", PROSE * 11 + "Two.", HOSTILE, "too short"]
+    two = " ".join(f"{PROSE}It was day {i}." for i in range(20))
+    texts = [PROSE * 12 + "One.", two, two, two + " And no more.", HOSTILE, "too short"]
     lines = [json.dumps({"id": f"d{i}", "text": text}) for i, text in enumerate(texts)]
     (root / "in.jsonl").write_text("\n".join([*lines, "{"]) + "\n")
     (root / "run.toml").write_text(
@@ -30,6 +31,7 @@ paths = ["{root}/in.jsonl"]
 id_column = "id"
 steps = [{{ use = "gopher_quality", min_words = 20 }}]
 [dedup.exact]
+[dedup.minhash]
 """
     )
     out = root / "out"
@@ -48,11 +50,13 @@ def test_a_run_leaves_its_page(done):
     assert html == page(str(done))
     found = words(html)
     assert "tiny <run>" in found
-    assert "6 records in: 2 kept (33.3%), 3 removed, 1 lost." in found
+    assert "7 records in: 2 kept (28.6%), 4 removed, 1 lost." in found
     manifest = json.loads((done / "manifest.json").read_text())
     assert manifest["corpus_digest"] in found
     assert re.search(r"too_ ?few_ ?words 20 2 notes 2", found)
-    assert re.search(r"exact_ ?duplicate \u2013 1 notes 1", found)
+    assert re.search(r"exact_ ?duplicate 0.8 1 notes 1", found)
+    assert re.search(r"bands of \d rows proposed 1 pair, 1 of them similar, in 1 cluster", found)
+    assert "95% interval" in found
     assert "bad_json notes 1 lost" in found
     assert "min_words" in found and "pyarrow" in found
 
@@ -81,7 +85,7 @@ def test_damaged_tables_are_named_on_the_page(done, tmp_path):
     (tmp_path / "removed" / "notes" / "filter-x.parquet").write_bytes(b"PAR1 no table")
     found = words(page(str(tmp_path)))
     assert "removed/notes/filter-x.parquet could not be read" in found
-    assert "6 records in: 2 kept" in found
+    assert "7 records in: 2 kept" in found
 
 
 def test_in_a_browser(done, tmp_path):

@@ -163,18 +163,21 @@ def _dedup(counts: Figures, near: Figures | None) -> str:
     said.insert(
         0,
         f"{near['bands']} bands of {near['rows']} rows proposed "
-        f"{plural(near['candidate_pairs'], 'pair')}, of which {count(near['verified_pairs'])} were "
+        f"{plural(near['candidate_pairs'], 'pair')}, {count(near['verified_pairs'])} of them "
         f"similar, in {plural(near.get('clusters', 0), 'cluster')}.",
     )
-    keys = ("proposed", "error", "expected", "parted")
     by_similarity = [(f"from {at}", r) for at, r in near["recall"]["by_similarity"].items()]
     rows = [
-        (at, count(r["pairs"]), *(fixed(r[key], 3) for key in keys))
+        (
+            *(at, count(r["pairs"]), fixed(r["proposed"], 3), _interval(r, "proposed")),
+            *(fixed(r["expected"], 3), fixed(r["parted"], 3), _interval(r, "parted")),
+        )
         for at, r in [*by_similarity, ("all similar", near["recall"])]
         if r["pairs"]
     ]
-    heads = [("similarity", ""), ("sampled pairs", "n"), ("proposed", "n"), ("error", "n wide")]
-    heads += [("expected", "n"), ("parted", "n")]
+    heads = [("similarity", ""), ("sampled pairs", "n"), ("proposed", "n")]
+    heads += [("95% interval", "n wide"), ("expected", "n"), ("parted", "n")]
+    heads += [("95% interval", "n wide")]
     clusters = [
         (
             *(str(c["cluster"]), count(c["documents"]), count(c["kept"])),
@@ -198,6 +201,11 @@ def _dedup(counts: Figures, near: Figures | None) -> str:
         else "",
         layout.table(of_clusters, clusters) if clusters else "",
     )
+
+
+def _interval(row: Figures, key: str) -> str:
+    ends = row.get(f"{key}_interval")
+    return f"{fixed(ends[0], 3)} to {fixed(ends[1], 3)}" if ends else layout.DASH
 
 
 def _contamination(found: Figures) -> str:
