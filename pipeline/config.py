@@ -469,7 +469,8 @@ def set_key(table: dict[str, Any], key: str, value: Any, what: str) -> None:
         parent, bracket, entry = parent.removesuffix("]").partition("[")
         inner = table.setdefault(parent, {})
         if bracket and isinstance(inner, list):
-            uses = [step.get("use") for step in inner if isinstance(step, dict)]
+            steps = [step if isinstance(step, dict) else {} for step in inner]
+            uses = [step.get("name") or step.get("use") for step in steps]
             if entry.isdigit() and int(entry) >= len(inner):
                 raise ConfigError([f"{what}: {parent} has {len(inner)} entries, from 0"])
             if not entry.isdigit() and uses.count(entry) != 1:
