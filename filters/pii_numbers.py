@@ -136,9 +136,9 @@ def _next_digit(data, at, right):
 
 @njit(cache=True, nogil=True)
 def _luhn(data, start, end):
-    total = 0
+    total = np.int64(0)
     for i in range(end - start):
-        digit = np.int64(data[end - 1 - i]) - 48
+        digit = np.int64(data[end - 1 - i]) - np.int64(48)
         if i % 2:
             digit = 2 * digit - (9 if digit > 4 else 0)
         total += digit

@@ -10,7 +10,7 @@ import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import phonenumbers
 import tldextract
@@ -148,7 +148,7 @@ def judge(
     context = text[offset : end + AFTER_BYTES].decode("latin-1")
     context = _WIDE.sub(_ascii_separator, context)
     window = Window(context, start - offset, end - offset, offset)
-    rules = {
+    rules: dict[int, Any] = {
         EMAIL: emails,
         IPV4: functools.partial(ipv4, private=private_ips),
         IPV6: functools.partial(ipv6, private=private_ips),

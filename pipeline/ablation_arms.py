@@ -127,6 +127,7 @@ def prepare(ground: Ground, arm: Arm) -> Prepared:
         line = str(error).replace("mixture.tokens", "proxy.tokens")
         raise StageError(f"{'' if arm.name == BASE else 'arms.'}{arm.name}: {line}") from None
     check_aside(state, aside)
+    assert run.tokenizer is not None, run.name
     validation, contents_of, bytes_per_token = validation_rows(ground, run.tokenizer, tokenizer)
     return Prepared(
         arm,
@@ -237,7 +238,7 @@ def validation_rows(
     names = list(ground.ablation.evaluate.texts)
     for name in names:
         path, content = ground.sets[name]
-        args = {"path": path, "name": name, "model": tokenizer, "impl": config.impl}
+        args: dict[str, Any] = {"path": path, "name": name, "model": tokenizer, "impl": config.impl}
         args |= {"sequence_length": ground.ablation.proxy.sequence_length}
         identity = [content, args["sequence_length"], tokenizer_digest(tokenizer)]
         code = code_version(*TOKEN_CODE, "train/packing.py", "pipeline/ablation_arms.py")

@@ -237,7 +237,7 @@ def with_weights(base: Run, name: str, weights: Mapping[str, float]) -> Run:
 
 def same_documents(a: Run, b: Run) -> bool:
     """Whether two runs have the same documents: they differ in nothing but what comes after."""
-    after = {"name": "", "tokenizer": None, "mixture": None, "train": None}
+    after: dict[str, Any] = {"name": "", "tokenizer": None, "mixture": None, "train": None}
     return replace(a, **after) == replace(b, **after)
 
 

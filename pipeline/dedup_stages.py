@@ -128,6 +128,14 @@ def _find_exact(state: State, signed: Records) -> Records:
     return _by_partition(state, "exact", exchange.exact_partition, args, [contents(signed, "keys")])
 
 
+def _gone(state: State, stage: str, fates: Records) -> Records:
+    """What those fates remove, for the exchange after them."""
+    if not fates:
+        return []
+    inputs, args = [contents(fates, "fates")], {"fates": paths(fates, "fates")}
+    return _by_partition(state, stage, exchange.gone_partition, args, inputs)
+
+
 def _find_near(state: State, pieces: list[Piece], signed: Records, exact: Records) -> Records:
     dedup, banding = state.run.dedup, _banding(state)
     config = {"config": dedup.minhash}
@@ -135,8 +143,9 @@ def _find_near(state: State, pieces: list[Piece], signed: Records, exact: Record
         role: [path_of(r, role) for r in signed] for role in ("bands", "samples")
     }
     n_shingled = sum(record["counts"].get("shingled", 0) for record in signed)
-    args |= {"fates": paths(exact, "fates"), "fraction": min(1.0, DOCUMENTS / max(n_shingled, 1))}
-    inputs = [contents(signed, "bands"), contents(signed, "samples"), contents(exact, "fates")]
+    gone = _gone(state, "gone-exact", exact)
+    args |= {"gone": paths(gone, "gone"), "fraction": min(1.0, DOCUMENTS / max(n_shingled, 1))}
+    inputs = [contents(signed, "bands"), contents(signed, "samples"), contents(gone, "gone")]
     paired = _by_partition(state, "pairs", exchange_near.pairs_partition, args | config, inputs)
 
     args = {"wanted": paths(paired, "wanted")}
@@ -209,16 +218,18 @@ def _minhash_report(
 
 def _find_repeats(state: State, signed: Records, fates: Records) -> Records:
     args: dict[str, Any] = {"windows": [path_of(record, "windows") for record in signed]}
-    args |= {"fates": paths(fates, "fates"), "config": state.run.dedup.spans}
-    inputs = [contents(signed, "windows"), contents(fates, "fates")]
+    gone = _gone(state, "gone", fates)
+    args |= {"gone": paths(gone, "gone"), "config": state.run.dedup.spans}
+    inputs = [contents(signed, "windows"), contents(gone, "gone")]
     return _by_partition(state, "repeats", exchange.repeats_partition, args, inputs)
 
 
 def _find_seen(state: State, pieces: list[Piece], signed: Records, fates: Records) -> Records:
     """Rounds of `seen` and `decide`, until nothing is open."""
     args: dict[str, Any] = {"windows": [path_of(record, "windows") for record in signed]}
-    args |= {"fates": paths(fates, "fates")}
-    inputs = [contents(signed, "windows"), contents(fates, "fates")]
+    gone = _gone(state, "gone", fates)
+    args |= {"gone": paths(gone, "gone")}
+    inputs = [contents(signed, "windows"), contents(gone, "gone")]
     seen = _by_partition(state, "seen-1", exchange_paragraphs.share_partition, args, inputs)
     known: dict[str, Any] = {"sizes": [path_of(record, "sizes") for record in signed]}
     known |= {"keepers": paths(fates, "keepers"), "config": state.run.dedup.paragraphs}

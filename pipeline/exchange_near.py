@@ -90,7 +90,7 @@ def pairs_partition(
     part: Part,
     bands: list[str | None],
     samples: list[str | None],
-    fates: list[str],
+    gone: list[str],
     config: MinHash,
     fraction: float,
     partition: int,
@@ -98,10 +98,10 @@ def pairs_partition(
 ) -> dict[str, Any]:
     """`fraction`: of the groups whose pairs are sampled to measure recall."""
     rows = read_partition(part.root, bands, partition, partitions, BANDS, own_rows=True)
-    rows = still_there(rows, part.root, fates, partitions)
+    rows = still_there(rows, part.root, gone)
     proposed = candidate_batches(rows, config.max_bucket)
     rows = read_partition(part.root, samples, partition, partitions, BANDS, own_rows=True)
-    sampled = sample_pairs(still_there(rows, part.root, fates, partitions), fraction)
+    sampled = sample_pairs(still_there(rows, part.root, gone), fraction)
     pairs, wanted = (
         part.exchange("pairs", PAIRS, partitions),
         part.exchange("wanted", WANTED, partitions),

@@ -32,11 +32,11 @@ UNSETTLED = pa.schema([("doc", pa.uint64()), ("position", pa.int32()), ("open", 
 
 
 def share_partition(
-    part: Part, windows: list[str | None], fates: list[str], partition: int, partitions: int
+    part: Part, windows: list[str | None], gone: list[str], partition: int, partitions: int
 ) -> dict[str, Any]:
     """The first round: nothing is settled."""
     rows = read_partition(part.root, windows, partition, partitions, WINDOWS, own_rows=True)
-    rows = shared_ngrams(still_there(rows, part.root, fates, partitions))
+    rows = shared_ngrams(still_there(rows, part.root, gone))
     part.table("shared", f"work/{part.stage}", WINDOWS, "shared").write(rows)
     return _count(part, rows, None, partitions)
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 
@@ -251,13 +251,14 @@ def run_ranks(
         if (there := int(ray.cluster_resources().get(kind, 0))) < n:
             raise StageError(f"train.workers: {n} ranks want as many {kind}s; Ray has {there}")
     remote = ray.remote(num_cpus=1, num_gpus=int(gpus), max_restarts=0)(_Rank)
-    actors = [remote.remote() for _ in range(n)]
+    actors: list[Any] = [remote.remote() for _ in range(n)]
     try:
-        running, results = _start_ranks(actors, function, args), {}
+        running: dict[Any, int] = _start_ranks(actors, function, args)
+        results: dict[int, Any] = {}
         while running:
             [ready], _ = ray.wait(list(running), num_returns=1)
             try:
-                said = ray.get(next(ready))
+                said = ray.get(next(cast(Iterator, ready)))
             except StopIteration:
                 del running[ready]
                 continue

@@ -135,7 +135,7 @@ def train_task(
     its last checkpoint."""
     from train.loop import train  # loads torch, which no other task needs
 
-    args = {"config": config, "packed_paths": packed, "out_dir": folder}
+    args: dict[str, Any] = {"config": config, "packed_paths": packed, "out_dir": folder}
     args |= {"eval_paths": validation or None, "tokenizer_digest": tokenizer}
     args |= {"bytes_per_token": bytes_per_token}
     if config.workers == 1:

@@ -142,7 +142,7 @@ def train_trial(
                 eval_paths=validation,
                 tokenizer_digest=tokenizer,
                 bytes_per_token=bytes_per_token,
-                say=str,
+                say=lambda line: None,
             )
             training["checkpoint"] = Path(training["checkpoint"]).name
             del training["resumed_from"]

@@ -1,15 +1,20 @@
 """The total order, and exact methods and preferences through a whole run."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.config import ConfigError, parse
-from pipeline.exchange import total_order
+from pipeline.exchange import gone_partition, still_there, total_order, write_fates
 from pipeline.executor import connect
+from pipeline.parts import Part
+from pipeline.schema import FATE
 from pipeline.stages import run_pipeline
 from tests.test_pipeline import rows_of
 
@@ -27,6 +32,31 @@ def test_the_order_is_priority_then_signal_then_length():
     assert b < a == c < d
     a, b, c, d = total_order(lengths, 0, "").tolist()
     assert d < b < a == c
+
+
+@settings(deadline=None, max_examples=30)  # kernels are compiled at the first call
+@given(
+    st.sets(st.tuples(st.integers(0, 5), st.integers(0, 40))),
+    st.lists(st.tuples(st.integers(0, 7), st.integers(0, 60))),
+    st.integers(1, 4),
+)
+def test_a_bit_a_document_tells_what_is_gone(removed, asked, partitions):
+    with tempfile.TemporaryDirectory() as root:
+        fates, gone = [], []
+        for half in (0, 1):  # of two earlier exchanges
+            docs = pa.array([p << 32 | r for p, r in sorted(removed) if r % 2 == half], pa.uint64())
+            columns = {f.name: pa.nulls(len(docs), f.type) for f in FATE}
+            part = Part(root, "exact", f"k{half}", f"l{half}")
+            write_fates(part, pa.table(columns | {"doc": docs, "matched": docs}), partitions)
+            fates.append(part.commit({})["files"]["fates"]["path"])
+        for p in range(partitions):
+            part = Part(root, "gone", f"k{p}", f"l{p}")
+            gone_partition(part, fates, p, partitions)
+            gone.append(part.commit({})["files"]["gone"]["path"])
+        rows = pa.table({"doc": pa.array([p << 32 | r for p, r in asked], pa.uint64())})
+        there = still_there(rows, root, gone)["doc"].to_pylist()
+        assert there == [p << 32 | r for p, r in asked if (p, r) not in removed]
+        assert still_there(rows, root, []) is rows
 
 
 def run(out: Path, rows: list[dict], **dedup) -> tuple[list[str], dict[str, dict]]:

@@ -47,5 +47,25 @@ def test_a_document_goes_when_its_fraction_reaches_the_bound(tmp_path: Path) -> 
     assert out["value"].to_pylist()[:2] == [1 / 5, 2 / 6]
     loose = Madlad(cursed=(str(cursed),), max_questionable_fraction=0.21)
     assert madlad(docs, loose)["rule"].to_pylist()[:2] == [None, "too_many_questionable_sentences"]
-    with pytest.raises(ValueError, match=r"rules \(1,\): choose from"):
-        Madlad(rules=(1,))
+    with pytest.raises(ValueError, match=r"rules \(6,\): choose from"):
+        Madlad(rules=(6,))
+    with pytest.raises(ValueError, match="model: nothing needs it; add 1 to rules"):
+        Madlad(model="lid.bin")
+
+
+def test_sentences_in_another_language_than_most() -> None:
+    german = "Der Ausschuss traf sich am Dienstag, um über den neuen Haushalt zu beraten."
+    english = "The committee met on Tuesday to discuss the new budget of the city."
+    texts = [f"{english} {german} {english}", f"{german} {english} {german}\n{german}", "", None]
+    docs = pa.table({"text": pa.array([*texts, f"{english} " * 6])})
+    out = madlad(docs, Madlad(rules=(1,), min_sentences=0))
+    assert out["madlad.other_language_fraction"].to_pylist() == [1 / 3, 1 / 4, 0, None, 0]
+    assert out["madlad.questionable_fraction"].to_pylist() == [1 / 3, 1 / 4, 0, None, 0]
+    many = "too_many_questionable_sentences"
+    assert out["rule"].to_pylist() == [many, many, None, "too_few_sentences", None]
+    for cut in range(docs.num_rows + 1):
+        parts = [docs.slice(0, cut).combine_chunks(), docs.slice(cut).combine_chunks()]
+        done = [madlad(part, Madlad(rules=(1,), min_sentences=0)) for part in parts]
+        assert pa.concat_tables(done).to_pylist() == out.to_pylist()
+    without = madlad(docs, Madlad(min_sentences=0))
+    assert "madlad.other_language_fraction" not in without.column_names

@@ -41,7 +41,7 @@ def _chunked(body: bytes) -> bytes:
 
 
 CHUNKED = _chunked(BODY)
-STACKED = zstandard.compress(gzip.compress(BODY))
+STACKED = zstandard.compress(gzip.compress(BODY, mtime=0))
 RAW_DEFLATE = zlib.compress(BODY)[2:-4]
 
 
@@ -49,21 +49,25 @@ RAW_DEFLATE = zlib.compress(BODY)[2:-4]
     ("headers", "body", "expected"),
     [
         ("", BODY, ["ok"]),
-        ("Content-Encoding: gzip\r\n", gzip.compress(BODY), ["ok"]),
+        ("Content-Encoding: gzip\r\n", gzip.compress(BODY, mtime=0), ["ok"]),
         ("Content-Encoding: deflate\r\n", zlib.compress(BODY), ["ok"]),
         ("Content-Encoding: deflate\r\n", RAW_DEFLATE, ["http_encoding", "ok"]),
-        ("Content-Encoding: x-gzip\r\n", gzip.compress(BODY), ["ok"]),
+        ("Content-Encoding: x-gzip\r\n", gzip.compress(BODY, mtime=0), ["ok"]),
         ("Content-Encoding: br\r\n", brotli.compress(BODY), ["ok"]),
         ("Content-Encoding: zstd\r\n", zstandard.compress(BODY), ["ok"]),
-        ("Content-Encoding: gzip, br\r\n", brotli.compress(gzip.compress(BODY)), ["ok"]),
+        ("Content-Encoding: gzip, br\r\n", brotli.compress(gzip.compress(BODY, mtime=0)), ["ok"]),
         ("Content-Encoding: gzip\r\nContent-Encoding: zstd\r\n", STACKED, ["ok"]),
-        ("Transfer-Encoding: gzip, chunked\r\n", _chunked(gzip.compress(BODY)), ["ok"]),
+        ("Transfer-Encoding: gzip, chunked\r\n", _chunked(gzip.compress(BODY, mtime=0)), ["ok"]),
         (
             "Content-Encoding: deflate\r\nTransfer-Encoding: chunked\r\n",
             _chunked(zlib.compress(BODY)),
             ["ok"],
         ),
-        ("Content-Encoding: gzip\r\n", gzip.compress(BODY[:99]) + gzip.compress(BODY[99:]), ["ok"]),
+        (
+            "Content-Encoding: gzip\r\n",
+            gzip.compress(BODY[:99], mtime=0) + gzip.compress(BODY[99:], mtime=0),
+            ["ok"],
+        ),
         ("Content-Encoding: identity\r\n", BODY, ["ok"]),
         ("Content-Encoding: utf-8\r\n", BODY, ["http_encoding", "ok"]),
         (
@@ -72,7 +76,7 @@ RAW_DEFLATE = zlib.compress(BODY)[2:-4]
             ["http_encoding", "ok"],
         ),
         ("Content-Encoding: zstd\r\n", zstandard.compress(LONG)[:-40], ["http_encoding", "ok"]),
-        ("Content-Encoding: gzip\r\n", gzip.compress(LONG)[:-40], ["http_encoding", "ok"]),
+        ("Content-Encoding: gzip\r\n", gzip.compress(LONG, mtime=0)[:-40], ["http_encoding", "ok"]),
         ("Content-Encoding: gzip, gzip, gzip, gzip, gzip, gzip\r\n", BODY, ["http_encoding"]),
         ("Transfer-Encoding: chunked\r\n", CHUNKED, ["ok"]),
         ("Transfer-Encoding: chunked\r\n", BODY, ["http_encoding", "ok"]),  # decoded already

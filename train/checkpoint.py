@@ -18,7 +18,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -236,10 +236,12 @@ def _like(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return value.to(weight.device)
 
 
-def read_state(path: str | Path) -> tuple[int, dict]:
-    """(steps done, `extra`) of a checkpoint."""
-    state = json.loads((Path(path) / STATE_NAME).read_text())
-    return state["step"], state["extra"]
+def delete(directory: str | Path, which: Callable[[int, dict], bool]) -> None:
+    """which: of a checkpoint's steps done and its `extra`."""
+    for path in complete(directory):
+        state = json.loads((path / STATE_NAME).read_text())
+        if which(state["step"], state["extra"]):
+            shutil.rmtree(path)
 
 
 def identity_of(config: Train, **data: object) -> dict:

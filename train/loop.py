@@ -10,7 +10,6 @@ numpy and pyarrow only:
 import contextlib
 import dataclasses
 import math
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -232,16 +231,18 @@ def _steps(run: Run) -> dict | None:
                 line["grad_norm"] = None if overflow else found.norm
                 run.scale.update(not overflow)
             run.step += 1
-            seconds = time.perf_counter() - began
-            line |= metrics.speed(found.tokens, found.flops, seconds, peak, run.ranks.world)
-            line["data_wait_fraction"] = min(1.0, found.waited_s / seconds)
-            line["peak_memory_gib"] = metrics.peak_memory_gib(run.ranks.device)
-            if config.z_loss:
-                line["z_loss"] = found.objective - found.loss
-            names, known = run.sources.names, run.bytes_per_token
-            line |= metrics.by_source(names, found.nll, found.counts, known)
-            _after_step(run, line)
+            _after_step(run, line | _figures(run, found, time.perf_counter() - began, peak))
     return None
+
+
+def _figures(run: Run, found: update.Gradients, seconds: float, peak: float | None) -> dict:
+    line = metrics.speed(found.tokens, found.flops, seconds, peak, run.ranks.world)
+    line["data_wait_fraction"] = min(1.0, found.waited_s / seconds)
+    line["peak_memory_gib"] = metrics.peak_memory_gib(run.ranks.device)
+    if run.config.z_loss:
+        line["z_loss"] = found.objective - found.loss
+    names, known = run.sources.names, run.bytes_per_token
+    return line | metrics.by_source(names, found.nll, found.counts, known)
 
 
 def _after_step(run: Run, line: dict) -> None:
@@ -301,10 +302,10 @@ def _discard_abandoned(run: Run) -> None:
     since: a kill right after a spike may have left them."""
     if run.ranks.rank == 0:
         back_to = [spike["back_to"] for spike in spikes.recorded(run.out_dir)]
-        for path in checkpoint.complete(run.writer.directory):
-            step, extra = checkpoint.read_state(path)
-            if any(step > back for back in back_to[extra["spikes"] :]):
-                shutil.rmtree(path)
+        checkpoint.delete(
+            run.writer.directory,
+            lambda step, extra: any(step > back for back in back_to[extra["spikes"] :]),
+        )
     parallel.barrier(run.ranks)
 
 

@@ -27,6 +27,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DeviceMesh, DTensor, Replicate
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
+    ParallelStyle,
     PrepareModuleOutput,
     RowwiseParallel,
     SequenceParallel,
@@ -122,7 +123,7 @@ def _split(model: Transformer, mesh: DeviceMesh) -> None:
     whole = PrepareModuleOutput(
         output_layouts=Replicate(), desired_output_layouts=Replicate(), use_local_output=False
     )
-    plan = {"attention_norm": whole, "mlp_norm": whole}
+    plan: dict[str, ParallelStyle] = {"attention_norm": whole, "mlp_norm": whole}
     plan |= {name: ColwiseParallel() for name in ("query", "key", "value", "gate", "up")}
     plan |= {name: RowwiseParallel() for name in ("attention_out", "mlp_out")}
     if model.config.qk_norm:  # of the heads that are here
@@ -155,8 +156,10 @@ def sum_partial_gradients(model: nn.Module) -> None:
     """Gradients that every rank of a tensor parallel group has a summand of: of QK-norms, which
     serve the heads of all."""
     for weight in model.parameters():
-        gradient, sharded = weight.grad, isinstance(weight, DTensor)
-        if sharded and gradient is not None and gradient.placements != weight.placements:
+        gradient = weight.grad
+        if not isinstance(weight, DTensor) or not isinstance(gradient, DTensor):
+            continue
+        if gradient.placements != weight.placements:
             weight.grad = gradient.redistribute(placements=weight.placements)
 
 
