@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import exchange_near
 from pipeline.config import parse
 from pipeline.executor import connect
+from pipeline.parts import read_tables
 from pipeline.stages import run_pipeline
 from pipeline.summary import render_summary
 from tests.test_pipeline import rows_of
@@ -157,3 +159,20 @@ def test_editions_of_books_are_grouped_and_nothing_else_goes(shared_data, tmp_pa
         title = row["id"].split("/")[1][:4]
         assert title in row["matched_id"], (row["id"], row["matched_id"])
     assert sum(name is not None for name in cluster.values()) == 3
+
+
+def test_each_file_of_shingle_sets_is_read_once_and_no_text(tmp_path, monkeypatch):
+    read = []
+
+    def spy(root, path, columns=None, batch_bytes=32 << 20):
+        for table in read_tables(root, path, columns, batch_bytes):
+            if "shingles" in table.column_names:
+                assert "text" not in table.column_names
+                doc = table["doc"].to_pylist()
+                assert doc == sorted(doc)
+                read.append(path)
+            yield table
+
+    monkeypatch.setattr(exchange_near, "read_tables", spy)
+    run(tmp_path, files=7, partitions=3)
+    assert len(read) == len(set(read)) == 7
