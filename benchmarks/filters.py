@@ -5,8 +5,8 @@
 The texts are those that corpusmill extracts from data/web. Speed: CPU seconds of one process; ours
 runs the four steps as a job does (`pipeline.steps.apply`) and each alone, datatrove its four
 filters one after the other on each document. Agreement: every rule alone on every document, with
-our own words and with datatrove's (spaCy's) in their place. Last, the time for each byte of hostile
-texts of 10 MB against that of the pages as one text.
+our own words and with datatrove's (spaCy's) in their place. `benchmarks/hostile.py` has the time
+for each byte of hostile texts.
 """
 
 import argparse
@@ -149,50 +149,6 @@ def same_edits(texts: list[str], edited: list[str]) -> float:
     return sum(a == b for a, b in zip(ours, edited, strict=True)) / len(texts)
 
 
-def hostile_texts(n_bytes: int, ordinary: list[str]) -> dict[str, str]:
-    """Texts of about n_bytes that break what splits or compares texts naively; and the pages, each
-    once, as one text: repeated they would be hostile themselves."""
-    return {
-        "ordinary pages": "\n".join(dict.fromkeys(ordinary)),
-        "one word": "a" * n_bytes,
-        "one word a line": "ab\n" * (n_bytes // 3),
-        "one word again and again": "ab " * (n_bytes // 3),
-        "all punctuation": ".!?,;:'\"-" * (n_bytes // 9),
-        "points and letters": "a.b'" * (n_bytes // 4),
-        "brackets": "[" * n_bytes,
-        "citations": "[1]" * (n_bytes // 3),
-        "line ends": "\n" * n_bytes,
-        "spaces": " " * n_bytes,
-        "NUL": "\0" * n_bytes,
-        "binary as Latin-1": bytes(range(256)).decode("latin1") * (n_bytes // 384),
-        "astral": "\U0001f600\U00020000" * (n_bytes // 8),
-        "right to left": "שלום עליכם " * (n_bytes // 19),
-        "combining marks": "e" + "\u0301" * (n_bytes // 2),
-        "Thai": "ภาษาไทย" * (n_bytes // 21),
-        "Han": "漢字" * (n_bytes // 6),
-    }
-
-
-def hostile_ratios(ordinary: list[str], repeats: int) -> dict[str, float]:
-    """CPU time for each byte of the four steps on each hostile text, times that of ordinary ones:
-    the least of `repeats`."""
-    from filters import spans
-    from pipeline.steps import STEPS as TABLE
-
-    cost = {}
-    for name, text in hostile_texts(10_000_000, ordinary).items():
-        docs = documents([text])
-        best = float("inf")
-        for _ in range(repeats):
-            spans.forget()
-            started = time.process_time()
-            for step in STEPS:
-                TABLE[step].function(docs, TABLE[step].config())
-            best = min(best, time.process_time() - started)
-        cost[name] = best / len(text.encode())
-    return {name: value / cost["ordinary pages"] for name, value in cost.items()}
-
-
 def run_peer(python: str, texts: list[str]) -> dict | None:
     if not Path(python).exists():
         print(f"no peer: {python} is not there (make peers, or --peers PYTHON)")
@@ -230,10 +186,6 @@ def report(texts: list[str], peer: dict | None, repeats: int) -> dict:
             print(f"{rule:<54}{found['removed']:>5}{found['own']:>9.2%}{found['given']:>9.2%}")
         figures["same_c4_texts"] = same_edits(texts, peer["edited"])
         print(f"{'texts that C4 leaves, the same':<54}{figures['same_c4_texts']:>14.2%}")
-    print("\nhostile texts of 10 MB: CPU time for each byte, ordinary pages = 1")
-    figures["hostile"] = hostile_ratios(texts, 2)
-    for name, ratio in figures["hostile"].items():
-        print(f"{name:<28}{ratio:6.2f}")
     return figures
 
 
