@@ -11,8 +11,9 @@ Multiple choice by log-likelihood, as the Language Model Evaluation Harness does
 2021, github.com/EleutherAI/lm-evaluation-harness): no text is generated; the choice that the model
 finds likeliest after the prompt is its answer. The sum of log-probabilities favours short choices,
 so the log-probability a byte decides (its acc_norm, which divides by characters); the plain sum is
-reported beside it. Accuracy of a small model is mostly noise; the bits a byte of the right answers
-fall smoothly with training (Magnusson et al. 2025, arXiv 2504.11393, section 4).
+reported beside it, and the bits a byte of the right answers: of small models such continuous
+likelihoods tell better which corpus makes the better large one (Magnusson et al. 2025, arXiv
+2504.11393).
 """
 
 import math
