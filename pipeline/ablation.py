@@ -19,7 +19,8 @@ from pipeline import ablation_tables
 from pipeline.ablation_arms import Ground, Prepared, lay_ground, prepare, read_sets
 from pipeline.ablation_config import BASE, CONTROL, Ablation, Arm
 from pipeline.ablation_law import Law, confirmed, confirming_arm, design_arms, fit_law
-from pipeline.config import ConfigError, resolved
+from pipeline.build_config import ConfigError
+from pipeline.config import resolved
 from pipeline.executor import Cluster, StageError
 from pipeline.stages import look_for_files
 from pipeline.state import input_path

@@ -16,7 +16,8 @@ import pyarrow as pa
 from filters.decontaminate import Decontaminate
 from filters.testsets import read_texts
 from pipeline.ablation_config import BASE, Ablation, Arm, Evaluate, same_documents
-from pipeline.config import ConfigError, Run
+from pipeline.build_config import ConfigError
+from pipeline.config import Run
 from pipeline.executor import Cluster, StageError, make_task
 from pipeline.held_out import Records, held_names, set_aside, with_kin
 from pipeline.mixture import Mixture, epochs_cap, source_of

@@ -30,7 +30,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config import ConfigError, Run, build, override, parse, read_table, resolved, set_key
+from pipeline.build_config import ConfigError, build, override, read_table, set_key
+from pipeline.config import Run, parse, resolved
 from pipeline.controls import Control
 from pipeline.storage import digest
 from train.config import Train

@@ -11,7 +11,7 @@ from pipeline import commands, options
 
 
 def main(argv: list[str] | None = None) -> int:
-    from pipeline.config import ConfigError
+    from pipeline.build_config import ConfigError
     from pipeline.executor import StageError
 
     args = _parser().parse_args(argv)

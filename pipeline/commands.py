@@ -72,7 +72,8 @@ def check(args: argparse.Namespace) -> dict[str, Any]:
 
 def plan(args: argparse.Namespace) -> dict[str, Any]:
     """Of a training budget with --flops, of a run over the corpus without."""
-    from pipeline.config import ConfigError, load
+    from pipeline.build_config import ConfigError
+    from pipeline.config import load
 
     of_training: dict[str, Any] = {
         "out": None,
@@ -228,7 +229,7 @@ def filter_documents(args: argparse.Namespace) -> dict[str, Any]:
 
 def _step_settings(names: list[str], changes: list[str]) -> dict[str, dict[str, Any]]:
     """The keys that --set STEP.KEY=VALUE gives to each of the named steps."""
-    from pipeline.config import ConfigError, override
+    from pipeline.build_config import ConfigError, override
 
     settings: dict[str, dict[str, Any]] = {name: {} for name in names}
     for change in changes:
@@ -257,7 +258,7 @@ def dedup(args: argparse.Namespace) -> dict[str, Any]:
 
 def _dedup_section(args: argparse.Namespace) -> dict[str, Any]:
     """[dedup] as its options say."""
-    from pipeline.config import ConfigError, override
+    from pipeline.build_config import ConfigError, override
 
     section: dict[str, Any] = _given(args, ["scope", "compare_scopes"])
     section["exact"] = _given(args, ["by"])
@@ -398,7 +399,7 @@ def tokenize(args: argparse.Namespace) -> dict[str, Any]:
 
 def _find_model(path: str) -> str:
     """A tokenizer.model, or the one below a directory."""
-    from pipeline.config import ConfigError
+    from pipeline.build_config import ConfigError
 
     model = Path(path)
     found = [model] if model.is_file() else sorted(model.rglob("tokenizer.model"))
@@ -416,7 +417,8 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_until(args: argparse.Namespace, until: str, section: str) -> dict[str, Any]:
-    from pipeline.config import ConfigError, load
+    from pipeline.build_config import ConfigError
+    from pipeline.config import load
 
     run = load(args.config, args.set)
     if getattr(run, section) is None:

@@ -17,7 +17,8 @@ from filters.kernels import hash_strings
 from filters.kneser_ney import check
 from filters.language import Language, language
 from filters.perplexity_text import Units, load_sentencepiece
-from pipeline.config import ConfigError, Run, parse_steps
+from pipeline.build_config import ConfigError
+from pipeline.config import Run, parse_steps
 from pipeline.curves import evaluation_svg
 from pipeline.schema import DOCUMENT, Document, Fault
 from pipeline.sources import FORMATS

@@ -21,7 +21,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import dedup_stages
-from pipeline.config import ConfigError, Dedup, Run, build, resolved
+from pipeline.build_config import ConfigError, build
+from pipeline.config import Dedup, Run, resolved
 from pipeline.dedup_stages import Records
 from pipeline.exchange import BANDS, KEYS, SHINGLES
 from pipeline.exchange_resolve import ROUTED_FATES

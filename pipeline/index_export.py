@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.lsh import choose_bands
-from pipeline.config import ConfigError
+from pipeline.build_config import ConfigError
 from pipeline.exchange_resolve import ROUTED_FATES
 from pipeline.index import dedup_of
 from pipeline.parts import read_tables

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import ConfigError, Run
+from pipeline.build_config import ConfigError
+from pipeline.config import Run
 from pipeline.executor import Cluster, make_task
 from pipeline.index import IDS, SIGNED, Entry, dedup_of, fates_of, finish, located
 from pipeline.parts import ExchangeWriter, Part, TableWriter, read_partition, read_tables

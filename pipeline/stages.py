@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline import tasks
+from pipeline.build_config import ConfigError
 from pipeline.cautions import cautions
-from pipeline.config import ConfigError, Run, Source, resolved
+from pipeline.config import Run, Source, resolved
 from pipeline.contamination import summarize
 from pipeline.dedup_stages import deduplicate
 from pipeline.executor import Cluster, make_task

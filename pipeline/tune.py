@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from filters.rules import Bound, concerned
 from pipeline.apply import audited
-from pipeline.config import ConfigError, parse_steps
+from pipeline.build_config import ConfigError
+from pipeline.config import parse_steps
 from pipeline.steps import Use, bounds_of
 from pipeline.storage import exists, join, list_files, open_input, read_json
 

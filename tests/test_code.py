@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import ConfigError, parse
+from pipeline.build_config import ConfigError
+from pipeline.config import parse
 from pipeline.executor import connect
 from pipeline.schema import Document, Fault
 from pipeline.sources.code import Code, StackColumns, read_code, split_code

@@ -4,7 +4,8 @@ import tomllib
 
 import pytest
 
-from pipeline.config import ConfigError, load, parse, parse_steps, resolved
+from pipeline.build_config import ConfigError
+from pipeline.config import load, parse, parse_steps, resolved
 
 GOOD = """
 name = "t"

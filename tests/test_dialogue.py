@@ -9,7 +9,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import ConfigError, parse
+from pipeline.build_config import ConfigError
+from pipeline.config import parse
 from pipeline.executor import connect
 from pipeline.schema import Fault
 from pipeline.sources.conversations import Dialogue

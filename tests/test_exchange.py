@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import ConfigError, parse
+from pipeline.build_config import ConfigError
+from pipeline.config import parse
 from pipeline.exchange import gone_partition, still_there, total_order, write_fates
 from pipeline.executor import connect
 from pipeline.parts import Part

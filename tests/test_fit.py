@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from filters.cutoffs import load_cutoffs
+from pipeline.build_config import ConfigError
 from pipeline.cli import main
-from pipeline.config import ConfigError, parse
+from pipeline.config import parse
 from pipeline.executor import connect
 from pipeline.stages import look_for_files, run_pipeline
 from pipeline.storage import expand_names

@@ -13,8 +13,9 @@ from fakeredis import TcpFakeServer
 
 from dedup.lsh import choose_bands
 from dedup.minhash import sign
+from pipeline.build_config import ConfigError
 from pipeline.cli import main
-from pipeline.config import ConfigError, Run, parse
+from pipeline.config import Run, parse
 from pipeline.executor import connect
 from pipeline.index import extend_index
 from pipeline.index_export import export_lsh

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.build_config import ConfigError
 from pipeline.cli import main
-from pipeline.config import ConfigError, parse
+from pipeline.config import parse
 from pipeline.executor import StageError, connect
 from pipeline.parts import read_tables
 from pipeline.stages import run_pipeline

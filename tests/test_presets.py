@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from filters.canaries import CANARIES, PROSE
-from pipeline.config import ConfigError, load, parse
+from pipeline.build_config import ConfigError
+from pipeline.config import load, parse
 from pipeline.executor import connect
 from pipeline.stages import look_for_files, run_pipeline
 

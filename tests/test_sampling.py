@@ -6,7 +6,8 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import ConfigError, parse
+from pipeline.build_config import ConfigError
+from pipeline.config import parse
 from pipeline.executor import connect
 from pipeline.stages import run_pipeline
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from dedup.scopes import scope_values, within
-from pipeline.config import ConfigError, parse
+from pipeline.build_config import ConfigError
+from pipeline.config import parse
 from pipeline.executor import connect
 from pipeline.stages import run_pipeline
 from pipeline.summary import render_summary

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from filters.canaries import PROSE
+from pipeline.build_config import ConfigError
 from pipeline.cautions import cautions
 from pipeline.cli import main
-from pipeline.config import ConfigError, parse
+from pipeline.config import parse
 from pipeline.executor import connect
 from pipeline.stages import run_pipeline
 from pipeline.tune import find_rules, tune
