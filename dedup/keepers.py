@@ -49,37 +49,6 @@ def choose_keepers(edges: pa.Table, docs: pa.Table, similarity: float) -> pa.Tab
     return pa.table(fates, schema=FATE).sort_by("doc")
 
 
-def clusters_of(edges: pa.Table, docs: pa.Table, fates: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """From edges and documents (with their `component`) and the fates of `choose_keepers`:
-
-    - (doc, cluster): each document and the id of the first of its component, in the total order;
-    - for each component (first: its first document, cluster, documents, kept, min_similarity,
-      max_similarity: of its verified pairs), sorted by component."""
-    doc, component = docs["doc"].to_numpy(), docs["component"].to_numpy()
-    by_component = np.lexsort((doc, docs["order"].to_numpy(), component))
-    _, start, of, size = np.unique(
-        component[by_component], return_index=True, return_inverse=True, return_counts=True
-    )
-    first = by_component[start]
-    names = docs["id"].take(pa.array(first))
-    cluster = np.empty(len(doc), np.int64)
-    cluster[by_component] = of
-    gone = np.isin(doc, fates["doc"].to_numpy())
-    edge_cluster = cluster[np.searchsorted(doc, edges["a"].to_numpy())]
-    least, most = np.full(len(size), np.inf), np.full(len(size), -np.inf)
-    np.minimum.at(least, edge_cluster, edges["similarity"].to_numpy())
-    np.maximum.at(most, edge_cluster, edges["similarity"].to_numpy())
-    summary = {
-        "first": doc[first],
-        "cluster": names,
-        "documents": size,
-        "kept": size - np.bincount(cluster[gone], minlength=len(size)),
-        "min_similarity": least,
-        "max_similarity": most,
-    }
-    return pa.table({"doc": doc, "cluster": names.take(pa.array(cluster))}), pa.table(summary)
-
-
 @njit(cache=True, nogil=True)
 def _keeper_edges(
     earlier: np.ndarray, later: np.ndarray, measured: np.ndarray, visit: np.ndarray, n: int

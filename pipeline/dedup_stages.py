@@ -14,7 +14,7 @@ from typing import Any
 from dedup.lsh import CURVE_AT, choose_bands, s_curve
 from dedup.paragraphs import Paragraphs
 from dedup.recall import DOCUMENTS
-from pipeline import exchange, exchange_near, exchange_paragraphs, exchange_resolve
+from pipeline import exchange, exchange_graph, exchange_near, exchange_paragraphs, exchange_resolve
 from pipeline.config import resolved
 from pipeline.exchange_scopes import scopes_partition, scopes_report
 from pipeline.executor import make_task
@@ -30,6 +30,7 @@ DEDUP_CODE = (
     "filters/kernels.py",
     "filters/words.py",
     "pipeline/exchange.py",
+    "pipeline/exchange_graph.py",
     "pipeline/exchange_near.py",
     "pipeline/exchange_paragraphs.py",
     "pipeline/exchange_resolve.py",
@@ -165,18 +166,18 @@ def _find_keepers(state: State, pieces: list[Piece], verified: Records) -> Recor
     dedup, code = state.run.dedup, code_version(*DEDUP_CODE)
     args: dict[str, Any] = {"forests": paths(verified, "forest"), "partitions": dedup.partitions}
     identity = [contents(verified, "forest"), dedup.partitions, code]
-    task = make_task("the verified graph", exchange_near.components_task, args, *identity)
+    task = make_task("the verified graph", exchange_graph.components_task, args, *identity)
     merged = state.stage("components", [task])
 
     args = {"edges": [path_of(record, "edges") for record in verified]}
     args |= {"component": paths(merged, "components")}
     inputs = [contents(verified, "edges"), contents(merged, "components")]
-    graph = _by_partition(state, "graph", exchange_near.graph_partition, args, inputs)
+    graph = _by_partition(state, "graph", exchange_graph.graph_partition, args, inputs)
 
     args = {role: paths(graph, role) for role in ("edges", "nodes")}
     args |= {"config": dedup.minhash, "over": dedup.report_clusters_over}
     inputs = [contents(graph, "edges"), contents(graph, "nodes")]
-    return _by_partition(state, "keepers", exchange_near.keepers_partition, args, inputs)
+    return _by_partition(state, "keepers", exchange_graph.keepers_partition, args, inputs)
 
 
 def _minhash_report(
@@ -201,7 +202,7 @@ def _minhash_report(
         recall["by_similarity"][f"{at:g}"]["at_lower_end"] = round(promised[at], 4)
     args = {"large": paths(near, "large"), "documents": [piece.path for piece in pieces]}
     identity = [contents(near, "large"), [piece.content for piece in pieces]]
-    task = make_task("large clusters", exchange_near.clusters_task, args, *identity, code)
+    task = make_task("large clusters", exchange_graph.clusters_task, args, *identity, code)
     [found] = state.stage("clusters", [task])
     return {
         "bands": banding[0],

@@ -3,7 +3,7 @@
     sign      part       one pass over the texts: exact keys, bands, shingles, n-gram windows
     exact     partition  groups of equal text                   -> fates
     gone      partition  fates of earlier exchanges             -> a bit for each document
-    (near-duplicates: `exchange_near.py`)                       -> fates, clusters
+    (near-duplicates: `exchange_near.py`, `exchange_graph.py`)  -> fates, clusters
     repeats   partition  windows of words seen before           -> windows to cut
     (what that means for each part: `exchange_resolve.py`)      -> documents and removed
 

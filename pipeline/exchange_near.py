@@ -3,15 +3,12 @@
     pairs      partition of band keys     band buckets of documents still there -> candidate pairs
     sets       partition of parts         the shingle sets that some pair needs, to its partition
     verify     partition of parts (b's)   candidate pairs and sets -> edges of checked similarity
-    components one task                   the edges' spanning forests -> each document's component
-    graph      partition of parts         edges and their documents, to their component's partition
-    keepers    partition of components    whole components -> fates, clusters
+    (who stays: `exchange_graph.py`)      edges -> fates, clusters
     recall     one task                   the sampled pairs -> what was proposed, what is parted
-    clusters   one task                   the large clusters of all partitions -> a report
 
 A pair belongs to the part of its later document: a hub comes first in a million pairs, and they
 spread over all partitions. Each part's shingle sets are read once, in the order of its documents.
-Files: one a partition and exchange. No task but `components` holds more than its partition.
+Files: one a partition and exchange. No task holds more than its partition.
 """
 
 import itertools
@@ -21,14 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedup.components import Forest, components, ends, spanning_forest
-from dedup.keepers import choose_keepers, clusters_of
+from dedup.components import spanning_forest
 from dedup.lsh import candidate_batches, choose_bands
 from dedup.minhash import MinHash
 from dedup.recall import FLOOR, estimate, sample_pairs, share_a_band
 from dedup.verify import similar_pairs
-from filters.kernels import mix
-from pipeline.exchange import BANDS, SHINGLES, by_part, keyed, still_there, write_fates
+from pipeline.exchange import BANDS, SHINGLES, by_part, keyed, still_there
 from pipeline.parts import Part, in_corpus, read_partition, read_tables
 from pipeline.schema import FATE
 
@@ -58,32 +53,6 @@ SAMPLED = pa.schema(
     ]
 )
 FOREST = pa.schema([("a", pa.uint64()), ("b", pa.uint64())])
-COMPONENTS = pa.schema([("key", pa.uint64()), ("doc", pa.uint64()), ("component", pa.uint64())])
-EDGES = pa.schema(
-    [("key", pa.uint64()), ("a", pa.uint64()), ("b", pa.uint64()), ("similarity", pa.float64())]
-)
-NODES = pa.schema(
-    [
-        ("key", pa.uint64()),
-        ("doc", pa.uint64()),
-        ("order", pa.uint64()),
-        ("id", pa.string()),
-        ("component", pa.uint64()),
-    ]
-)
-CLUSTERS = pa.schema([("key", pa.uint64()), ("doc", pa.uint64()), ("cluster", pa.string())])
-LARGE = pa.schema(
-    [
-        ("first", pa.uint64()),
-        ("cluster", pa.string()),
-        ("documents", pa.int64()),
-        ("kept", pa.int64()),
-        ("min_similarity", pa.float64()),
-        ("max_similarity", pa.float64()),
-    ]
-)
-REPORTED = 100  # large clusters, the largest first
-HEAD_CHARS = 200
 
 
 def pairs_partition(
@@ -179,75 +148,6 @@ def verify_partition(
     return {"candidate_pairs": proposed.num_rows, "verified_pairs": measured.num_rows}
 
 
-def components_task(part: Part, forests: list[str], partitions: int) -> dict[str, Any]:
-    """Merges the contracted partitions. Holds 34 bytes for each document with a verified edge, and
-    one forest."""
-
-    def each() -> Any:
-        for path in forests:
-            yield _forest(part.root, path)
-
-    docs = ends(each())
-    of = components(docs, each())
-    writer = part.exchange("components", COMPONENTS, partitions)
-    step = 1 << 20
-    for start in range(0, len(docs), step):
-        rows = {"doc": docs[start : start + step], "component": of[start : start + step]}
-        writer.write(by_part(pa.table(rows)))
-    return {"documents": len(docs), "components": int((docs == of).sum())}
-
-
-def _forest(root: str, path: str) -> Forest:
-    table = pa.concat_tables(list(read_tables(root, path)))
-    return table["a"].to_numpy(), table["b"].to_numpy()
-
-
-def graph_partition(
-    part: Part, edges: list[str | None], component: list[str], partition: int, partitions: int
-) -> dict[str, Any]:
-    """The edges of one partition of `verify`, and their documents, to their components'."""
-    rows = MEASURED.empty_table()
-    if path := edges[partition]:
-        rows = pa.concat_tables(list(read_tables(part.root, path))).combine_chunks()
-    known = read_partition(part.root, component, partition, partitions, COMPONENTS)
-    rows = rows.append_column(
-        "component", known["component"].take(pc.index_in(rows["b"], known["doc"]))
-    )
-    key = pa.array(mix(rows["component"].to_numpy()))
-    rows = rows.append_column("key", key)
-    part.exchange("edges", EDGES, partitions).write(rows)
-    nodes = part.exchange("nodes", NODES, partitions)
-    for end in ("a", "b"):
-        ends_ = {"doc": end, "order": f"{end}_order", "id": f"{end}_id"}
-        docs = pa.table({name: rows[column] for name, column in ends_.items()})
-        docs = docs.append_column("component", rows["component"]).append_column("key", rows["key"])
-        nodes.write(docs.group_by(NODES.names).aggregate([]))
-    return {"edges": rows.num_rows}
-
-
-def keepers_partition(
-    part: Part,
-    edges: list[str],
-    nodes: list[str],
-    config: MinHash,
-    over: int,
-    partition: int,
-    partitions: int,
-) -> dict[str, Any]:
-    """Fates and clusters of whole components. Some 100 bytes an edge."""
-    rows = read_partition(part.root, edges, partition, partitions, EDGES)
-    docs = read_partition(part.root, nodes, partition, partitions, NODES)
-    docs = docs.group_by(NODES.names).aggregate([]).sort_by("doc").combine_chunks()
-    fates = choose_keepers(rows, docs, config.similarity)
-    clusters, summary = clusters_of(rows, docs, fates)
-    part.exchange("clusters", CLUSTERS, partitions).write(by_part(clusters))
-    large = summary.filter(pc.greater(summary["documents"], over))
-    large = large.sort_by([("documents", "descending"), ("cluster", "ascending")])
-    part.table("large", f"work/{part.stage}", LARGE, "large").write(large.slice(0, REPORTED))
-    counts = write_fates(part, fates, partitions)
-    return {**counts, "clusters": summary.num_rows, "large_clusters": large.num_rows}
-
-
 def recall_task(
     part: Part,
     sampled: list[str],
@@ -265,24 +165,3 @@ def recall_task(
         gone = read_partition(part.root, [path], None, partitions, keyed(FATE))["doc"].to_numpy()
         parted |= np.isin(rows["a"].to_numpy(), gone) | np.isin(rows["b"].to_numpy(), gone)
     return {"recall": estimate(rows, parted, banding, config.similarity)}
-
-
-def clusters_task(part: Part, large: list[str], documents: list[str | None]) -> dict[str, Any]:
-    """The largest clusters, with the beginning of their first document, which is kept."""
-    tables = [LARGE.empty_table(), *(t for path in large for t in read_tables(part.root, path))]
-    rows = pa.concat_tables(tables).sort_by([("documents", "descending"), ("cluster", "ascending")])
-    report = []
-    for row in rows.slice(0, REPORTED).to_pylist():
-        first = row.pop("first")
-        path = documents[first >> 32]
-        text = _text_at(part.root, path, first & 0xFFFFFFFF) if path else ""
-        report.append({**row, "head": text[:HEAD_CHARS]})
-    return {"largest": report}
-
-
-def _text_at(root: str, path: str, row: int) -> str:
-    for table in read_tables(root, path, ["text"]):
-        if row < table.num_rows:
-            return table["text"][row].as_py() or ""
-        row -= table.num_rows
-    return ""

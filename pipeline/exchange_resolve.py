@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dedup.cut import Cut, Spans, cut_spans
 from pipeline.exchange import KEEPERS, REPEATS, keyed
-from pipeline.exchange_near import CLUSTERS
+from pipeline.exchange_graph import CLUSTERS
 from pipeline.parts import Part, read_partition, read_tables
 from pipeline.schema import FATE, REMOVAL
 from pipeline.tasks import Tally, text_bytes

@@ -299,6 +299,21 @@ def read_tables(
                 yield table.slice(start, rows).combine_chunks()
 
 
+def read_rows(root: str, path: str, column: str, rows: np.ndarray) -> list[Any]:
+    """A column's values in some rows of a part (sorted), reading their row groups only."""
+    found: list[Any] = []
+    with open_input(located(root, path)) as file:
+        reader = pq.ParquetFile(file)
+        sizes = [reader.metadata.row_group(i).num_rows for i in range(reader.num_row_groups)]
+        ends = np.cumsum(sizes)
+        groups = np.searchsorted(ends, rows, "right")
+        for group in np.unique(groups).tolist():
+            values = reader.read_row_group(group, columns=[column])[column]
+            first = int(ends[group]) - sizes[group]
+            found += values.take(pa.array(rows[groups == group] - first)).to_pylist()
+    return found
+
+
 # --- a part and its record ---------------------------------------------------------------------
 
 

@@ -77,13 +77,20 @@ def _near_duplicates(near: dict[str, Any]) -> list[str]:
                 f"{row['pairs']:,} sampled"
             )
     for row in near["largest_clusters"][:10]:
-        head = " ".join(row["head"].split())[:40]
         span = f"{row['min_similarity']:.2f} to {row['max_similarity']:.2f}"
         lines.append(
             f"  cluster {row['cluster']}: {row['documents']:,} documents, {row['kept']:,} kept, "
-            f"similarity {span}: {head}"
+            f"similarity {span}"
         )
+        lines.append(f"    {_shared(row['shared'])}")
     return lines
+
+
+def _shared(shared: dict[str, Any]) -> str:
+    if not shared["words"]:
+        return "share no run of words"
+    text = " ".join(shared["text"].split())[:50]
+    return f"share {shared['fraction']:.0%} of their words, {shared['words']:,} in a row: {text}"
 
 
 def _section(name: str, figures: dict[str, Any] | None) -> list[str]:

@@ -102,7 +102,10 @@ def test_the_manifest_tells_of_recall_and_of_large_clusters(finished):
     [large] = near["largest_clusters"]
     assert (large["cluster"], large["documents"], large["kept"]) == ("hub-17", 30, 1)
     assert 0.78 <= large["min_similarity"] <= large["max_similarity"] < 1
-    assert texts()["hub-17"].startswith(large["head"]) and len(large["head"]) == 200
+    shared = large["shared"]
+    assert shared["of"] == 8 and 0.8 < shared["fraction"] < 1
+    assert shared["text"] in " ".join(words(2, 200)) and len(shared["text"]) == 200
+    assert shared["words"] >= 20  # each of the 8 has a word of its own
     assert (
         near["recall"]["proposed"] > 0.98
         and near["recall"]["parted"] > 0.98
@@ -110,7 +113,8 @@ def test_the_manifest_tells_of_recall_and_of_large_clusters(finished):
     )
     assert 0 < near["precision_of_candidates"] <= 1
     summary = render_summary(finished[1])
-    assert "cluster hub-17: 30 documents, 1 kept" in summary and "proposed 1.000" in summary
+    assert "cluster hub-17: 30 documents, 1 kept" in summary and "in a row: w" in summary
+    assert "proposed 1.000" in summary
 
 
 @pytest.mark.parametrize(

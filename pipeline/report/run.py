@@ -182,12 +182,13 @@ def _dedup(counts: Figures, near: Figures | None) -> str:
         (
             *(str(c["cluster"]), count(c["documents"]), count(c["kept"])),
             f"{c['min_similarity']:.2f} to {c['max_similarity']:.2f}",
-            " ".join(str(c["head"]).split())[:60],
+            f"{c['shared']['fraction']:.0%}",
+            " ".join(str(c["shared"]["text"]).split())[:60],
         )
         for c in near.get("largest_clusters", [])[:10]
     ]
     of_clusters = [("largest clusters", "name"), ("documents", "n"), ("kept", "n")]
-    of_clusters += [("similarity", "n wide"), ("begins", "wide")]
+    of_clusters += [("similarity", "n wide"), ("shared", "n"), ("longest shared run", "wide")]
     return layout.section(
         "Duplicates",
         layout.bullets(said),
