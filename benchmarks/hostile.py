@@ -1,12 +1,13 @@
 """Hostile texts of 10 MB: CPU time of every document step for each byte, against ordinary text.
 
-    python -m benchmarks.hostile [--data DIR] [--steps NAME,...] [--repeats 2]
+    python -m benchmarks.hostile [--data DIR] [--steps NAME,...] [--repeats 3]
 
 Ordinary text: the real pages, each once, and the books after them, as one text of 10 MB (repeated
 it would be hostile itself). Steps that by default read the start of a text are made to read all of
 it; their models are fitted here, small, on the same text. `scrub_pii` gets lists of nothing but
-personal data too. A ratio is that of the least of `repeats`. Those of 2 and more are texts with
-two to four times the words or lines of prose in a byte: each of these costs no more than in prose.
+personal data too. Every text is tried once; the ratios shown, of the worst four, are those of the
+least of `repeats`. Those near 2 are texts with two to four times the words or lines of prose in a
+byte: each of these costs no more than in prose.
 `tests/test_hostile.py` (slow) holds every step to MAX_RATIO.
 """
 
@@ -225,7 +226,7 @@ def main() -> None:
     default = os.environ.get("CORPUSMILL_DATA", str(REPO.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=Path(default))
     parser.add_argument("--steps", default="", help="only these, with commas between them")
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     if not (args.data / "web").is_dir():
         sys.exit(f"{args.data}/web: not there; give --data")
@@ -239,8 +240,11 @@ def main() -> None:
             if args.steps and name not in args.steps.split(","):
                 continue
             more = dense if name == "scrub_pii" else {}
-            found = ratios(name, config, ordinary, texts | more, args.repeats)
+            found = ratios(name, config, ordinary, texts | more, 1)
             worst = sorted(found, key=lambda kind: -found[kind])[:4]
+            again = {kind: (texts | more)[kind] for kind in worst}
+            found = ratios(name, config, ordinary, again, args.repeats)
+            worst.sort(key=lambda kind: -found[kind])
             figures[name] = {kind: round(found[kind], 2) for kind in worst}
             shown = ", ".join(f"{kind} {ratio:.2f}" for kind, ratio in figures[name].items())
             print(f"{name:<24}{shown}", flush=True)

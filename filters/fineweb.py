@@ -15,8 +15,8 @@ import pyarrow as pa
 from numba import njit
 
 from filters.characters import TERMINAL, character_traits
-from filters.gopher_repeats import is_blank, repeats
-from filters.kernels import character_tables
+from filters.gopher_repeats import is_blank
+from filters.kernels import character_tables, slot_of, table_size
 from filters.rules import Bound, at_least, at_most, mark, quotient, with_signals
 from filters.spans import Spans, spans_of
 from filters.tokens import last_code
@@ -115,16 +115,21 @@ def line_counts(
     for d in range(len(counts)):
         base, first, last = offsets[d], line_first[d], line_last[d]
         full = np.empty(last - first, np.int64)
-        n = 0
+        n = n_terminal = n_short = n_repeated = n_chars = n_ends = 0
         for i in range(first, last):
-            counts[d, 4] += line_chars[i]
-            counts[d, 5] += base + line_end[i] < offsets[d + 1]
+            n_chars += line_chars[i]
+            n_ends += base + line_end[i] < offsets[d + 1]
             if is_blank(data, base + line_start[i], base + line_end[i], classes):
                 continue
             full[n] = i
             n += 1
-            counts[d, 1] += traits[last_code(data, base + line_end[i])] & TERMINAL != 0
-            counts[d, 2] += line_chars[i] <= short
-        counts[d, 0] = n
-        counts[d, 3] = repeats(line_hash[full[:n]], line_chars[full[:n]])[1]
+            n_terminal += traits[last_code(data, base + line_end[i])] & TERMINAL != 0
+            n_short += line_chars[i] <= short
+        seen = np.zeros(table_size(n), np.uint64)
+        for i in full[:n]:
+            key = max(line_hash[i], np.uint64(1))
+            slot = slot_of(seen, key)
+            n_repeated += line_chars[i] if seen[slot] == key else 0
+            seen[slot] = key
+        counts[d] = n, n_terminal, n_short, n_repeated, n_chars, n_ends
     return counts
