@@ -22,7 +22,7 @@ from pipeline.ablation_law import Law, confirmed, confirming_arm, design_arms, f
 from pipeline.build_config import ConfigError
 from pipeline.config import resolved
 from pipeline.executor import Cluster, StageError
-from pipeline.stages import look_for_files
+from pipeline.named_files import look_for_files
 from pipeline.state import input_path
 from pipeline.storage import absolute, digest, join, write_json
 from pipeline.trials import DIVERGED, run_trials

@@ -11,14 +11,9 @@ from typing import Any, NamedTuple
 from pipeline.canaries import run_canaries
 from pipeline.config import Run
 from pipeline.executor import connect
+from pipeline.named_files import Shard, look_for_files, resolve_files
 from pipeline.parts import read_tables
-from pipeline.stages import (
-    Shard,
-    document_stages,
-    look_for_files,
-    resolve_files,
-    run_pipeline,
-)
+from pipeline.stages import document_stages, run_pipeline
 from pipeline.state import input_path
 from pipeline.storage import join, list_files
 

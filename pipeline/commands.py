@@ -30,7 +30,8 @@ def _execute(
 ) -> dict[str, Any]:
     """Runs a configuration and prints what happened to the documents."""
     from pipeline.executor import connect
-    from pipeline.stages import look_for_files, run_pipeline
+    from pipeline.named_files import look_for_files
+    from pipeline.stages import run_pipeline
     from pipeline.summary import render_summary
 
     started = time.monotonic()

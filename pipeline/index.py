@@ -28,8 +28,9 @@ from pipeline.exchange import BANDS, KEYS, SHINGLES
 from pipeline.exchange_resolve import ROUTED_FATES
 from pipeline.executor import Cluster, make_task
 from pipeline.ledger import conserve, drop_stale, write_manifest
+from pipeline.named_files import look_for_files
 from pipeline.parts import Part, path_of, read_tables
-from pipeline.stages import digest_documents, ingest, look_for_files
+from pipeline.stages import digest_documents, ingest
 from pipeline.state import Piece, State, content_of, next_pieces
 from pipeline.storage import (
     absolute,

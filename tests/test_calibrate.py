@@ -7,7 +7,7 @@ from pipeline.build_config import ConfigError
 from pipeline.calibrate import StagePlan, _sample, _stages, plan_corpus, render_corpus
 from pipeline.cli import main
 from pipeline.config import parse
-from pipeline.stages import Shard
+from pipeline.named_files import Shard
 
 WORDS = ["the", "of", "and", "to", "in", "that", "it", "was", "his", "with", "as", "for", "which"]
 

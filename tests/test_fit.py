@@ -13,7 +13,8 @@ from pipeline.build_config import ConfigError
 from pipeline.cli import main
 from pipeline.config import parse
 from pipeline.executor import connect
-from pipeline.stages import look_for_files, run_pipeline
+from pipeline.named_files import look_for_files
+from pipeline.stages import run_pipeline
 from pipeline.storage import expand_names
 from tests.test_quality import GOODS, TOPICS
 

@@ -11,7 +11,8 @@ from filters.canaries import CANARIES, PROSE
 from pipeline.build_config import ConfigError
 from pipeline.config import load, parse
 from pipeline.executor import connect
-from pipeline.stages import look_for_files, run_pipeline
+from pipeline.named_files import look_for_files
+from pipeline.stages import run_pipeline
 
 PRESETS = Path(__file__).resolve().parent.parent / "configs" / "presets"
 NAMES = ("c4", "ccnet", "dclm", "dolma", "fineweb", "gopher", "llama1", "refinedweb")

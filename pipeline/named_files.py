@@ -1,0 +1,205 @@
+"""The files that a configuration names: shards, models, test sets, lists. Where they are, and what
+identifies them: their content, never their path."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.build_config import ConfigError
+from pipeline.config import Run, Source
+from pipeline.sources import FORMATS
+from pipeline.state import input_path
+from pipeline.steps import STEPS, Use
+from pipeline.storage import exists, expand, expand_names, local_copy, versions
+
+
+class Shard(NamedTuple):
+    source: str
+    name: str
+    path: str
+    identity: str
+
+
+def look_for_files(run: Run) -> list[Shard]:
+    """All shards. Raises ConfigError with every shard, model and test set that is missing."""
+    mistakes: list[str] = []
+    shards: list[Shard] = []
+
+    def place(path: str) -> str:
+        return input_path(run, path)
+
+    def nothing(path: str) -> str:
+        return ""
+
+    try:
+        shards = find_shards(run, place, nothing)
+    except ConfigError as error:
+        mistakes += error.mistakes
+    fitted = {f"models.{name}{of}": ("", "") for name in run.models for of in ("", ".cutoffs")}
+    for name, source in run.sources.items():
+        try:
+            steps, _ = resolve_files(
+                source.steps, f"sources.{name}", fitted, place, nothing, copy=False
+            )
+        except ConfigError as error:
+            mistakes += error.mistakes
+        else:
+            mistakes += prepare(steps, f"sources.{name}")
+        try:
+            resolve_reader(source, f"sources.{name}", place, nothing)
+        except ConfigError as error:
+            mistakes += error.mistakes
+    if run.tokenizer and run.tokenizer.model and not exists(place(run.tokenizer.model)):
+        mistakes.append(f"tokenizer.model: {place(run.tokenizer.model)} is not there")
+    if mistakes:
+        raise ConfigError(mistakes)
+    return shards
+
+
+def find_shards(
+    run: Run, place: Callable[[str], str], identity: Callable[[str], str]
+) -> list[Shard]:
+    """Every shard of every source, in the order of source and name. Raises ConfigError for what is
+    missing or ambiguous."""
+    shards, mistakes = [], []
+    for source, config in sorted(run.sources.items()):
+        names: dict[str, str] = {}
+        for i, pattern in enumerate(config.paths):
+            found = expand(place(pattern), folders=FORMATS[config.format].folders)
+            if not found:
+                mistakes.append(f"sources.{source}.paths[{i}]: {place(pattern)} names no file")
+            for path, name in found:
+                if names.get(name, path) != path:
+                    mistakes.append(
+                        f"sources.{source}.paths[{i}]: {path} and {names[name]} would both be "
+                        f"shard {name!r}; name them by one pattern, from the folder above"
+                    )
+                names[name] = path
+        shards += [(source, name, path) for name, path in names.items()]
+    if mistakes:
+        raise ConfigError(mistakes)
+    # "/" at the end: the order of names is then the order of the ids that start with them
+    shards.sort(key=lambda s: (s[0] + "/", s[1] + "/"))
+    return [Shard(source, name, path, identity(path)) for source, name, path in shards]
+
+
+def resolve_reader(
+    source: Source, where: str, place: Callable[[str], str], identity: Callable[[str], str]
+) -> tuple[Any, dict[str, Any]]:
+    """The reader's config with the paths of the files that it names, and its identity: the content
+    of those files in the place of their paths."""
+    reader, named = source.reader, dataclasses.asdict(source.reader)
+    for key in FORMATS[source.format].files:
+        found: set[str] = set()
+        for i, pattern in enumerate(named[key]):
+            paths = [path for path, _ in expand(place(pattern))]
+            if not paths:
+                raise ConfigError([f"{where}.{key}[{i}]: {place(pattern)} names no file"])
+            found.update(paths)
+        named[key] = [(path.rsplit("/", 1)[-1], identity(path)) for path in sorted(found)]
+        reader = dataclasses.replace(reader, **{key: tuple(sorted(found))})
+    return reader, named
+
+
+def resolve_files(
+    steps: tuple[Use, ...],
+    where: str,
+    models: dict[str, tuple[str, str]],
+    place: Callable[[str], str],
+    identity: Callable[[str], str],
+    copy: bool = True,
+) -> tuple[list[Use], list]:
+    """The steps with local paths of their models and test sets, and their identity: configs, with
+    the content of files in the place of their paths."""
+    out, identities = [], []
+    mistakes: list[str] = []
+    for i, use in enumerate(steps):
+        config, contents = use.config, {}
+        for key in STEPS[use.name].files:
+            value = getattr(config, key)
+            if not value:
+                continue
+            if isinstance(value, dict) or "{lang}" in value:
+                try:
+                    named = _by_language(value, f"{where}.steps[{i}].{key}", place)
+                except ConfigError as error:
+                    mistakes += error.mistakes
+                    continue
+                contents[key] = [(name, identity(path)) for name, path in named.items()]
+                by_name = {name: local_copy(p) if copy else p for name, p in named.items()}
+                config = dataclasses.replace(config, **{key: by_name})
+                continue
+            if isinstance(value, str) and Path(place(value)).is_dir():  # a neural model
+                contents[key] = [(name, identity(path)) for path, name in expand(place(value))]
+                contents[key] += versions("torch", "transformers").items()
+                config = dataclasses.replace(config, **{key: place(value)})
+                continue
+            patterns = [value] if isinstance(value, str) else list(value)
+            found = []
+            for pattern in patterns:
+                if pattern in models:
+                    found.append(models[pattern])
+                    continue
+                paths = [path for path, _ in expand(place(pattern))]
+                if not paths:
+                    mistakes.append(f"{where}.steps[{i}].{key}: {place(pattern)} names no file")
+                found += [(path, identity(path)) for path in paths]
+            if isinstance(value, str) and len(found) > 1:
+                what = f"{place(value)} names {len(found)} files, and one is wanted"
+                mistakes.append(f"{where}.steps[{i}].{key}: {what}")
+            if mistakes:
+                continue
+            local = [local_copy(path) if copy else path for path, _ in sorted(set(found))]
+            contents[key] = sorted(
+                ("/".join(path.rsplit("/", 2)[-2:]), sha) for path, sha in set(found)
+            )
+            config = dataclasses.replace(
+                config, **{key: local[0] if isinstance(value, str) else tuple(local)}
+            )
+        out.append(use._replace(config=config))
+        identities.append([use.label, use.name, dataclasses.asdict(use.config), contents])
+    if mistakes:
+        raise ConfigError(mistakes)
+    return out, identities
+
+
+def _by_language(
+    value: str | dict[str, str], where: str, place: Callable[[str], str]
+) -> dict[str, str]:
+    """{language: path} of a table of files, or of a pattern with {lang}."""
+    if isinstance(value, str):
+        named = expand_names(place(value))
+        if not named:
+            raise ConfigError([f"{where}: {place(value)} names no file"])
+        return dict(sorted(named.items()))
+    named = {name: place(path) for name, path in sorted(value.items())}
+    missing = [f"{where}.{n}: {path} is not there" for n, path in named.items() if not exists(path)]
+    if missing:
+        raise ConfigError(missing)
+    return named
+
+
+def prepare(steps: list[Use], where: str) -> list[str]:
+    """Loads what the steps will load: a line for each that cannot."""
+    mistakes = []
+    for i, use in enumerate(steps):
+        step = STEPS[use.name]
+        fitted_here = any(getattr(use.config, key) == "" for key in step.files)
+        if step.prepare and not fitted_here:
+            local: dict[str, Any] = {}
+            for key in step.files:
+                value = getattr(use.config, key)
+                if value:
+                    local[key] = _each(local_copy, value)
+            try:
+                step.prepare(dataclasses.replace(use.config, **local))
+            except ValueError as error:
+                mistakes.append(f"{where}.steps[{i}]: {error}")
+    return mistakes
+
+
+def _each(function: Callable[[str], str], value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: function(path) for name, path in value.items()}
+    return function(value) if isinstance(value, str) else tuple(map(function, value))
