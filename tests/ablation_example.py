@@ -63,7 +63,12 @@ def example(
     if law:
         plan |= _laws(mixtures, losses, sources, seeds)
     about = {"name": "which mixture", "preset": "tiny", "notes": []}
-    about["decontamination"] = {"quiz": {"items": 40, "found": 0}}
+    left_out = {s: {"documents": 90, "held_out": 4, "evaluation": 1} for s in sources}
+    inside = {"documents": 3, "largest": 0.75, "item": "quiz.jsonl/2", "id": "web/page-9"}
+    about["decontamination"] = {
+        arm: {"sources": left_out, "evaluation": {"quiz": inside} if task else {}}
+        for arm in mixtures
+    }
     (directory / "ablation.json").write_text(json.dumps(about))
     return plan
 

@@ -1,6 +1,7 @@
 """The page of an ablation: its words, its degenerate cases, and how it looks in a browser."""
 
 import json
+import math
 import re
 import xml.etree.ElementTree as ET
 from html import unescape
@@ -12,6 +13,7 @@ import pytest
 from pipeline.ablation_tables import write
 from pipeline.cli import main
 from pipeline.report.ablation import page, write_page
+from pipeline.report.ablation_plots import binned, curves, windows
 from tests import browser
 from tests.ablation_example import example
 
@@ -38,6 +40,31 @@ def test_verdicts_come_first_in_words(tmp_path):
     for row in pq.read_table(tmp_path / "verdicts.parquet").to_pylist():
         assert row["word"] in found
         assert f"{row['difference']:+.3f}".replace("-", "\u2212")[:-1] in found
+
+
+def test_what_no_arm_was_trained_on(tmp_path):
+    found = words(made(tmp_path))
+    assert "no-arxiv 270 12 3 " in found
+    assert "quiz no-arxiv 3 75% quiz.jsonl/2 web/page-9" in found
+    (tmp_path / "ablation.json").write_text("{}")
+    assert "How it was done" not in page(str(tmp_path))
+
+
+def test_a_source_that_is_not_in_every_step_has_a_mean_over_the_seeds():
+    """Of 120 steps, every third or fourth: each picture shows as many windows as all can fill."""
+    seeds = {k: [(float(s), 3.0 + k) for s in range(31 + k, 121, 3 + k)] for k in (0, 1)}
+    assert windows(list(seeds.values()), 120) == 30
+    assert windows([[(s, 1.0) for s in range(1, 121)]], 120) == 60
+    assert windows([[(31, 1.0), (120, 1.0)]], 120) == 4
+    assert binned([(31, 1.0), (32, 3.0), (33, math.inf), (34, 5.0)], 120, 60) == [
+        (31.5, 2.0), (33.5, 5.0)]  # fmt: skip
+    picture = curves({"base": seeds}, {"base": "s0"}, "t")
+    lines = re.findall(r'<polyline points="([^"]*)" class="line( thin)? s0"', picture)
+    points = [[tuple(map(float, p.split(","))) for p in line.split()] for line, _ in lines]
+    assert [bool(thin) for _, thin in lines] == [True, True, False]
+    assert len(points[2]) > 20 and {x for x, _ in points[2]} <= {x for x, _ in points[0]}
+    assert points[0][0][1] > points[2][0][1] > points[1][0][1]  # between the two
+    assert max(x for line in points for x, _ in line) <= 360 - 92
 
 
 def test_pictures_are_svg_with_names_and_descriptions(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.report import layout
 from pipeline.report.ablation_data import Rows, Tables, read
+from pipeline.report.ablation_fair import fair_section
 from pipeline.report.ablation_laws import laws_section, mixtures_section
 from pipeline.report.ablation_plots import curves, forest, series
 from pipeline.report.ablation_words import decimals_of, facts, findings, measure_name, unit_of
@@ -39,7 +40,7 @@ def page(directory: str) -> str:
         mixtures_section(tables),
         laws_section(tables),
         _trials(tables),
-        _about(tables.about),
+        fair_section(tables.about),
     ]
     return layout.page(f"{name}: ablation", "\n".join(part for part in parts if part))
 
@@ -135,7 +136,7 @@ def _forests(tables: Tables) -> str:
     legend = (
         "Filled circle: better. Filled square: worse. Open circle: no difference shown. Cross: no "
         "verdict. Lines are 95% intervals; within the grey band a difference would mostly have "
-        "gone unseen. An arrow points to a control beyond the edge."
+        "gone unseen. An arrow points to what lies beyond the edge."
     )
     return layout.section(
         "Arms against the base", layout.paragraph(legend, "muted small"), layout.panels(figures)
@@ -206,16 +207,3 @@ def _trials(tables: Tables) -> str:
     done = len({(row["arm"], row["seed"]) for row in tables.trials})
     label = f"{layout.plural(done, 'trial')} in numbers"
     return layout.section("Trials", layout.details(label, layout.table(heads, rows)))
-
-
-def _about(about: Mapping[str, Any]) -> str:
-    shown = {
-        key: about[key]
-        for key in ("decontamination", "reused", "digests", "base_digest")
-        if about.get(key)
-    }
-    parts = [
-        layout.paragraph("Settings, digests and what was reused are in ablation.json.", "muted")
-    ]
-    parts += [layout.h3(key) + layout.pretty(value) for key, value in shown.items()]
-    return layout.section("How it was done", *parts) if shown else ""

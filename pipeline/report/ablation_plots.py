@@ -9,7 +9,7 @@ from train.verdicts import BETTER, NOT_SHOWN, WORSE
 
 WIDTH = 360
 NAMED = 6  # arms with a series of their own; the others are faint
-POINTS = 60  # of a curve
+WINDOWS = (60, 30, 15, 8, 4)  # of steps, that a curve has a point in
 SHAPE_OF_WORD = {BETTER: "circle", WORSE: "square", NOT_SHOWN: "circle"}
 SHAPE_OF_ROLE = {"base": "square", "confirm": "star", "corner": "up", "draw": "circle"}
 
@@ -73,20 +73,24 @@ def _forest_row(row: Mapping[str, Any], x: svg.Scale, y: float, decimals: int) -
     written = f"{value:+.{decimals}f}".replace("-", "\u2212")
     parts.append(svg.text(WIDTH, y + 9, written, "end", "muted"))
     if not x.low <= value <= x.high:
-        at, kind = (x.end - 5, "right") if value > x.high else (x.start + 5, "left")
-        return "".join([*parts, _arrow(at, middle, kind)])
+        at, way = (x.end, 1) if value > x.high else (x.start, -1)
+        parts.append(svg.line(at - 12 * way, middle, at, middle, "stroke s0"))
+        return "".join([*parts, _arrow(at, middle, way)])
     if row["low"] is not None:
         low, high = (x(min(max(row[k], x.low), x.high)) for k in ("low", "high"))
         parts.append(svg.line(low, middle, high, middle, "stroke s0"))
+        if row["low"] < x.low:
+            parts.append(_arrow(x.start, middle, -1))
+        if row["high"] > x.high:
+            parts.append(_arrow(x.end, middle, 1))
     shape = SHAPE_OF_WORD.get(row["word"], "cross")
     cls = "s0 open" if row["word"] == NOT_SHOWN else "s0"
     parts.append(svg.marker(shape, x(value), middle, cls))
     return "".join(parts)
 
 
-def _arrow(x: float, y: float, kind: str) -> str:
-    turn = 1 if kind == "right" else -1
-    tip = f"M{x - 14 * turn:.1f},{y:.1f}h{10 * turn}m{-5 * turn},-4l{5 * turn},4l{-5 * turn},4"
+def _arrow(x: float, y: float, way: int) -> str:
+    tip = f"M{x - 5 * way:.1f},{y - 4:.1f}l{5 * way},4l{-5 * way},4"
     return f'<path d="{tip}" class="stroke s0"/>'
 
 
@@ -101,15 +105,17 @@ def curves(
     """by_arm: arm -> seed -> (step, value). Seeds thin, their mean over it; names at the ends. The
     first quarter of the steps, which would squeeze the rest, is left out."""
     last = max((s for seeds in by_arm.values() for c in seeds.values() for s, _ in c), default=1)
-    kept = {
-        arm: [binned([p for p in c if p[0] > last / 4] or list(c), last) for c in seeds.values()]
+    late = {
+        arm: [[p for p in c if p[0] > last / 4] or list(c) for c in seeds.values()]
         for arm, seeds in by_arm.items()
     }
+    n = windows([c for found in late.values() for c in found], last)
+    kept = {arm: [binned(c, last, n) for c in found] for arm, found in late.items()}
     means = {arm: _mean(found) for arm, found in kept.items() if any(found)}
-    shown = [v for found in kept.values() for c in found for _, v in c]
+    shown = [p for found in kept.values() for c in found for p in c]
     left, right, top, bottom = 40, WIDTH - 92, 10, 196
-    x = svg.padded([s for c in means.values() for s, _ in c], left, right, 0.0)
-    y = svg.padded(shown, bottom, top)
+    x = svg.padded([s for s, _ in shown], left, right, 0.0)
+    y = svg.padded([v for _, v in shown], bottom, top)
     parts = [svg.x_axis(x, bottom, "step", n=3), svg.y_axis(y, left, grid_to=right)]
     crowded = len(kept) > 2 * NAMED
     for arm, found in kept.items():
@@ -126,15 +132,30 @@ def curves(
     return svg.picture(WIDTH, bottom + 36, "".join(parts), title, ends)
 
 
-def binned(points: Sequence[tuple[float, float]], last: float) -> list[tuple[float, float]]:
-    """Means of values over windows of steps, at most POINTS of them; what is not finite is left
+def windows(curves: Sequence[Sequence[tuple[float, float]]], last: float) -> int:
+    """The most windows of which hardly one is empty: a small source is not in every step, and means
+    of several seeds are taken where all have a value."""
+    for n in WINDOWS:
+        filled = [[_window(s, last, n) for s, v in c if math.isfinite(v)] for c in curves]
+        if all(len(set(w)) >= 0.9 * (w[-1] - w[0] + 1) for w in filled if w):
+            return n
+    return WINDOWS[-1]
+
+
+def binned(points: Sequence[tuple[float, float]], last: float, n: int) -> list[tuple[float, float]]:
+    """(middle step, mean value) of the windows that are not empty; what is not finite is left
     out."""
-    sums: dict[int, list[float]] = {}
+    found: dict[int, list[float]] = {}
     for step, value in points:
         if math.isfinite(value):
-            window = sums.setdefault(int((step - 1) * POINTS / max(last, 1)), [0.0, 0.0, 0])
-            window[0], window[1], window[2] = window[0] + step, window[1] + value, window[2] + 1
-    return [(s / n, v / n) for _, (s, v, n) in sorted(sums.items())]
+            found.setdefault(_window(step, last, n), []).append(value)
+    width = max(last / n, 1.0)
+    return [((w + 0.5) * width + 0.5, sum(v) / len(v)) for w, v in sorted(found.items())]
+
+
+def _window(step: float, last: float, n: int) -> int:
+    """Of at least one step."""
+    return int((step - 1) / max(last / n, 1.0))
 
 
 def _mean(curves: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:

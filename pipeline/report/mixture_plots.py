@@ -96,20 +96,20 @@ def _parallel(measured: Sequence[Mixture], sources: Sequence[str], unit: str) ->
     """One axis below the other: names of any length fit above them. The last is the loss."""
     top, step, left, right = 20, 38, 10, WIDTH - 28
     weight = svg.Scale(0, max((max(m.weights.values()) for m in measured), default=1), left, right)
-    loss = svg.padded([m.loss or 0.0 for m in measured], left, right)
+    loss = svg.padded([m.loss or 0.0 for m in measured], left + 46, right)  # "base" stands before
     parts = []
     for i, source in enumerate(sources):
         y = top + i * step
         parts.append(svg.line(left, y, right, y, "grid"))
         parts.append(svg.text(left, y - 6, svg.shortened(source, 44), cls="muted"))
     foot = top + len(sources) * step
-    parts.append(svg.text(left, foot - 6, unit, cls="muted"))
-    parts.append(svg.text(right, top - 6, f"0 to {weight.high:.2g}", "end", "muted"))
+    parts.append(svg.text(right, top - 6, f"weight, 0 to {weight.high:.2g}", "end", "muted"))
     parts.append(svg.x_axis(loss, foot))
     for i in range(len(measured) - 1, -1, -1):
         m = measured[i]
         points = [(weight(m.weights.get(s, 0.0)), top + j * step) for j, s in enumerate(sources)]
         cls = "s0 dashed" if m.role == "base" else "s1" if i < 3 else "faint"
         parts.append(svg.curve([*points, (loss(m.loss or 0.0), foot)], cls))
+    parts.append(svg.text(left, foot - 6, unit, cls="halo muted"))
     places = [(loss(m.loss or 0.0), foot) for m in measured]
     return "".join(parts) + _dots(measured, places), foot + 24
