@@ -57,7 +57,7 @@ class CorpusPlan(NamedTuple):
 def plan_corpus(run: Run, n_bytes: float | None, cores: int, sample_bytes: int) -> CorpusPlan:
     """For n_bytes of input in the proportions of the configuration's own (and for these, if None).
     Raises ConfigError for what is missing."""
-    sizes = {shard: _size(shard) for shard in look_for_files(run)}
+    sizes = {shard: shard_size(shard) for shard in look_for_files(run)}
     inputs = _by_source(sizes)
     sample = _sample(sizes, sample_bytes)
     taken = _by_source({shard: sizes[shard] for shard in sample})
@@ -156,7 +156,7 @@ def _sample(sizes: dict[Shard, int], sample_bytes: int) -> list[Shard]:
     return chosen
 
 
-def _size(shard: Shard) -> int:
+def shard_size(shard: Shard) -> int:
     if is_folder(shard.path):
         return sum(size for _, size, _, _ in walk(shard.path))
     return input_size(shard.path)

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.canaries import run_canaries
+from pipeline.check_columns import absent_columns
+from pipeline.check_mixture import mixture_outlook
 from pipeline.config import Run
 from pipeline.executor import connect
+from pipeline.ledger import commonest_error
 from pipeline.named_files import Shard, look_for_files, resolve_files
 from pipeline.parts import read_tables
 from pipeline.stages import document_stages, run_pipeline
 from pipeline.state import input_path
-from pipeline.storage import join, list_files
+from pipeline.storage import join, list_files, read_json
 
 SHARDS = 3  # of each source, tried
 ALWAYS = 0.5  # a rule that fires on more than this share of a source's documents is worth a look
@@ -34,6 +37,9 @@ def check(run: Run, limit: int) -> Report:
         trial = _trial_of(run, shards, limit)
         manifest = run_pipeline(trial, out, cluster, document_stages(run, None)[-1])
         fired = {name: _firing(out, name) for name in run.sources}
+        lost = {name: _commonest_error(out, name) for name in run.sources}
+        outlook = mixture_outlook(run, out, shards, limit)
+        columns = absent_columns(run, out)
         warnings, silent_steps = _canaries(run, Path(out) / "canaries")
     lines = [f"{run.name}: configuration, paths and models are in order"]
     for name, source in run.sources.items():
@@ -63,7 +69,11 @@ def check(run: Run, limit: int) -> Report:
                 f"sources.{name}: only {last['kept']} of {first['in']} records are kept"
             )
         if first["lost"]:
-            warnings.append(f"sources.{name}: {first['lost']} records could not be read")
+            warnings.append(
+                f"sources.{name}: {first['lost']} records could not be read, {lost[name]}"
+            )
+    warnings += columns + outlook.warnings
+    lines += outlook.lines
     lines += ["", *silent_steps] if silent_steps else []
     lines += ["", *[f"warning: {warning}" for warning in warnings]] if warnings else []
     return Report("\n".join(lines), warnings)
@@ -116,6 +126,15 @@ def _firing(out: str, source: str) -> Counter[str]:
             for row in table.to_pylist():
                 fired.update(set(row["failed"] or [row["rule"]]))
     return fired
+
+
+def _commonest_error(out: str, source: str) -> str:
+    """`most to KIND: MESSAGE` of the records of a source that could not be read, if any."""
+    records = [read_json(path) for path in list_files(join(out, "_parts", "ingest"))]
+    if not any(record["counts"].get(source, {}).get("lost") for record in records):
+        return ""
+    kind, message = commonest_error(out, records, source)
+    return f"most to {kind}: {message}"
 
 
 def _first_and_last(manifest: dict[str, Any], source: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -66,7 +66,7 @@ def plan_training(
     vocab_size = manifest.get("tokenizer", {}).get("vocab_size") or (
         run.tokenizer.vocab_size if run.tokenizer else 32000
     )
-    sources = _sources(run.mixture, _available(manifest, out), optimum.n_tokens) if out else []
+    sources = group_needs(run.mixture, _available(manifest, out), optimum.n_tokens) if out else []
     worth = sum(effective_tokens(s.available, s.needed) for s in sources)
     return TrainingPlan(
         flops=flops,
@@ -75,7 +75,7 @@ def plan_training(
         shape=shape_of(optimum.n_weights, vocab_size),
         gpu_hours=flops / (mfu * gpu_tflops * 1e12 * 3600),
         sources=sources,
-        most_tokens=_most_tokens(sources, run.mixture),
+        most_tokens=most_tokens(sources, run.mixture),
         repeated_loss=LAWS[law].loss(optimum.n_weights, max(worth, 1.0)) if sources else None,
     )
 
@@ -98,7 +98,9 @@ def _available(manifest: dict[str, Any], out: str | None) -> dict[str, int]:
     return {source: counts["tokens"] for source, counts in counted.items()}
 
 
-def _sources(config: Mixture | None, available: dict[str, int], tokens: float) -> list[SourcePlan]:
+def group_needs(
+    config: Mixture | None, available: dict[str, int], tokens: float
+) -> list[SourcePlan]:
     """By the mixture of the configuration; without one, each source by its size. Where groups that
     are short are not topped up by others, caps are lifted, so that what is asked for shows beside
     what is allowed."""
@@ -123,7 +125,7 @@ def tops_up(config: Mixture | None) -> bool:
     return config is not None and (config.scheme == "unimax" or config.when_short == "redistribute")
 
 
-def _most_tokens(sources: list[SourcePlan], config: Mixture | None) -> float | None:
+def most_tokens(sources: list[SourcePlan], config: Mixture | None) -> float | None:
     if tops_up(config):
         return sum(s.allowed * s.available for s in sources)
     return min((s.allowed * s.available / s.weight for s in sources), default=None)

@@ -78,7 +78,7 @@ def test_a_column_that_no_document_has_is_named_with_the_nearest(tmp_path: Path,
     assert [w for w in warnings if none in w] == [
         f"sources.web.url_column: {none} 'lnk'. Known: dump.",
         f"sources.web.meta_columns: {none} 'dmp'. Did you mean dump?",
-        f"dedup.exact.by: {none} 'url'. Did you mean source?",
+        f"dedup.exact.by: {none} 'url'. Known: id, meta, source, text.",
         f"dedup.prefer_signal: {none} 'gopher.n_word'. Did you mean gopher.n_words?",
         f"dedup.scope: {none} 'meta.dum'. Did you mean meta.dump?",
         f"mixture.split.web.column: {none} 'language.labl'. Did you mean language.label?",
@@ -121,5 +121,5 @@ def test_a_budget_that_cannot_be_met_shows_before_the_run(
 def test_a_budget_is_not_judged_from_shards_that_were_cut_off(tmp_path: Path, capsys) -> None:
     mixture = MIXTURE.format(tokens=1_000_000_000)
     out, warnings = checked(tmp_path, capsys, ROWS * 2, mixture)
-    assert "no shard of sources.web was read whole; --limit 0 reads" in out
+    assert "not known of web: none of its shards was read whole; --limit 0 reads" in out
     assert not [w for w in warnings if w.startswith("mixture")]
