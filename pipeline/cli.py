@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pipeline import commands, options
+from pipeline import commands, options, stage_commands
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -188,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add_run(
         "extract",
-        commands.extract,
+        stage_commands.extract,
         "turn shards into documents",
         "extract 'shards/*.warc.gz' --format warc --out out/web",
     )
@@ -200,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=options.directory, required=True, metavar="DIR")
     sub = add_single(
         "filter",
-        commands.filter_documents,
+        stage_commands.filter_documents,
         "run filter steps",
         "filter out/web --steps language,quality --set quality.model=q.bin --out out/filtered",
     )
@@ -208,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_set(sub, "a key of a step: language.min_score=0.5; the others keep their defaults")
     sub = add_single(
         "dedup",
-        commands.dedup,
+        stage_commands.dedup,
         "remove exact and verified near duplicates",
         "dedup out/filtered --out out/unique",
     )
@@ -218,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = index.add_subparsers(required=True, metavar="WHAT")
     sub = add_run(
         "forget",
-        commands.forget,
+        stage_commands.forget,
         "withdraw documents, and name those that come back because of it",
         "index forget out/index --source web --out out/forgotten",
         verbs,
@@ -231,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=options.directory, required=True, metavar="DIR", help=text)
     sub = add(
         "export",
-        commands.export_index,
+        stage_commands.export_index,
         "write the kept documents to Redis, as datasketch's MinHashLSH (needs `pip install redis`)",
         "index export out/index --redis localhost:6379",
         verbs,
@@ -241,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--name", default="corpusmill", metavar="NAME", help="of the keys in Redis")
     sub = add_single(
         "decontaminate",
-        commands.decontaminate,
+        stage_commands.decontaminate,
         "remove documents that hold test-set items",
         "decontaminate out/unique --against 'testsets/*.jsonl' --out out/clean",
     )
@@ -267,7 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--min-item-fraction", type=float, metavar="X", help=text)
     sub = add_single(
         "scrub",
-        commands.scrub,
+        stage_commands.scrub,
         "replace personal data by tags or pseudonyms",
         "scrub out/clean --replace pseudonym --key-file secret.key --out out/scrubbed",
     )
@@ -283,21 +283,21 @@ def _parser() -> argparse.ArgumentParser:
     options.add_fit(subcommands, add)
     sub = add_single(
         "tokenizer",
-        commands.tokenizer,
+        stage_commands.tokenizer,
         "train a byte-fallback BPE tokenizer",
         "tokenizer out/scrubbed --vocab-size 32000 --out out/tokenizer",
     )
     sub.add_argument("--vocab-size", type=int, required=True, metavar="N")
     sub = add_single(
         "tokenize",
-        commands.tokenize,
+        stage_commands.tokenize,
         "turn documents into token ids",
         "tokenize out/scrubbed --tokenizer out/tokenizer --out out/tokens",
     )
     sub.add_argument("--tokenizer", required=True, metavar="DIR", help="or a tokenizer.model")
     sub = add_single(
         "tokenizer-report",
-        commands.tokenizer_report,
+        stage_commands.tokenizer_report,
         "fertility, bytes a token and fallback by source and language, beside another tokenizer",
         "tokenizer-report out/scrubbed --tokenizer out/tokenizer --out out/report",
     )

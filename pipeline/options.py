@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import commands
+from pipeline import stage_commands
 
 
 def share(text: str) -> float:
@@ -106,7 +106,7 @@ def add_fit(subcommands: Any, add: Callable[..., argparse.ArgumentParser]) -> No
 
     sub = add_model(
         "perplexity",
-        commands.fit_perplexity,
+        stage_commands.fit_perplexity,
         "estimate an n-gram model of good text (modified Kneser-Ney, ARPA)",
         "fit perplexity wiki/*.parquet --order 5 --out lm/en.arpa",
     )
@@ -132,7 +132,7 @@ def add_fit(subcommands: Any, add: Callable[..., argparse.ArgumentParser]) -> No
     )
     sub = add_model(
         "quality",
-        commands.fit_quality,
+        stage_commands.fit_quality,
         "train a classifier of good against ordinary text (fastText)",
         "fit quality --positive books.jsonl --negative out/web --out models/quality",
     )
@@ -144,7 +144,7 @@ def add_fit(subcommands: Any, add: Callable[..., argparse.ArgumentParser]) -> No
     sub.add_argument("--out", type=directory, required=True, metavar="DIR")
     sub = add_model(
         "cutoffs",
-        commands.fit_cutoffs,
+        stage_commands.fit_cutoffs,
         "score a sample, for a step that keeps a share of each language",
         "fit cutoffs out/web --step perplexity --set perplexity.model=lm/en.arpa "
         "--out lm/cutoffs.json",
