@@ -181,6 +181,8 @@ def _group_weights(available: dict[str, int], config: Mixture) -> dict[str, floa
                 for group, size in available.items()
                 if source_of(group) == name and not (split.repeat and group.endswith("/none"))
             }
+        if not groups and weight == 0:  # a source that takes no part was not counted
+            continue
         if not groups:
             known = ", ".join(sorted(available))
             raise ValueError(f"mixture.weights.{name}: no such source or group; there are {known}")
