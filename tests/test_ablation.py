@@ -3,51 +3,32 @@ confirmed."""
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.ablation import measure, noise, ordered, write_texts
 from pipeline.ablation import ablate, check_ablation, render
 from pipeline.ablation_arms import lay_ground, prepare
 from pipeline.ablation_config import parse_ablation
 from pipeline.build_config import ConfigError
 from pipeline.executor import StageError, connect
+from pipeline.mixture import BUCKETS, Mixture, plan_mixture
 from pipeline.parts import read_tables
 from pipeline.storage import list_files
 
 REPO = Path(__file__).resolve().parent.parent
-WORDS = [a + b + c for a in "bdfgklm" for b in "aeiou" for c in ("nt", "rk")]
 TABLES = ("trials", "mixtures", "curves", "verdicts", "law", "predictions")
-
-
-def ordered(seed: int, n: int) -> str:
-    """n words, each of which has five that may follow."""
-    rng, out = random.Random(seed), []
-    at = rng.randrange(len(WORDS))
-    for _ in range(n):
-        out.append(WORDS[at])
-        at = (at * 7 + 3 + rng.randrange(5)) % len(WORDS)
-    return " ".join(out)
-
-
-def noise(seed: int, n: int) -> str:
-    rng = random.Random(seed)
-    return " ".join("".join(rng.choices("cghjpqstvwxz", k=5)) for _ in range(n))
-
-
-def write_texts(path: Path, texts: dict[str, str]) -> str:
-    rows = ({"id": name, "text": text} for name, text in texts.items())
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +173,16 @@ def test_files_that_are_missing_are_named_before_ray_starts(inputs):
     texts = {"texts": {"mine": ["/nowhere/y.jsonl"]}}
     with pytest.raises(ConfigError, match=r"^evaluate\.texts\.mine: /nowhere/y.jsonl names no"):
         check_ablation(parse_ablation(table(inputs, evaluate=texts)))
+
+
+def test_a_source_of_weight_0_takes_no_part():
+    """A corner of a design; its documents are not even counted."""
+    histogram = np.full(BUCKETS, 2, np.int64)
+    config = Mixture(tokens=1000, weights={"good": 1.0, "other": 0.0})
+    plans = plan_mixture({"good": histogram}, config)
+    assert list(plans) == ["good"] and plans["good"].weight == 1.0
+    with pytest.raises(ValueError, match=r"mixture\.weights\.other: no such source"):
+        plan_mixture({"good": histogram}, replace(config, weights={"good": 0.9, "other": 0.1}))
 
 
 # --- stages and trials ---------------------------------------------------------------------------
@@ -412,19 +403,15 @@ def test_killed_on_ray_and_run_again_the_table_is_the_same(inputs, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_law_finds_the_mixture_that_is_known_to_be_right(inputs, tmp_path):
-    """`other` is noise to a text of `good`'s words, so all weight belongs to `good`."""
-    mine = write_texts(tmp_path / "mine.jsonl", {f"m{i}": ordered(9000 + i, 80) for i in range(20)})
-    given = table(inputs, seeds=2, arms={}, evaluate={"texts": {"mine": [mine]}})
-    given["base"]["mixture"]["max_epochs"] = 100.0
-    given["proxy"] |= {"tokens": 40 * 256, "checkpoint_every": 100}
-    given["design"] = {"draws": 4, "confirm": True}
-    outcome = run(given, tmp_path / "out")
-    law = pq.read_table(tmp_path / "out" / "law.parquet").to_pylist()
-    proposed = {row["source"]: row for row in law if row["measured"] is not None}
-    assert proposed["good"]["weight"] > 0.9 and proposed["other"]["weight"] < 0.1
-    assert abs(proposed["good"]["predicted"] - proposed["good"]["measured"]) < 0.3
-    roles = {name: arm["role"] for name, arm in outcome.report["arms"].items()}
-    assert roles["confirm"] == "confirm" and list(roles.values()).count("draw") == 4
-    [verdict] = [v for v in outcome.judgement.verdicts if v.measure == "bits_per_byte/mine"]
-    assert verdict.arm == "confirm" and verdict.difference < 0
+@pytest.mark.parametrize("case", ["free", "capped"])
+def test_the_law_finds_the_mixture_that_is_known_to_be_right(case):
+    """`other` is noise to a text of `good`'s words, so good has all the weight that it can get. The
+    law that predicts unseen mixtures better is believed, and its proposal trained on."""
+    found = measure(case, seed=0, draws=5)
+    assert (found["right"] == 1.0) == (case == "free")
+    [law] = [law for law in found["laws"].values() if law["measured"] is not None]
+    assert law["rmse"] == min(other["rmse"] for other in found["laws"].values())
+    assert abs(law["weight"] - found["right"]) < 0.1
+    assert law["low"] <= law["weight"] <= law["high"]
+    assert abs(law["predicted"] - law["measured"]) < 0.3
+    assert found["bits_per_byte"]["confirm"] < found["bits_per_byte"]["base"]
