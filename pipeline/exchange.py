@@ -98,7 +98,8 @@ def sign_part(
         for i, _ in enumerate(scopes)
         for role in [*methods, *["windows"] * bool(spans and i == 0)]
     }
-    shingles = part.table("shingles", f"work/{part.stage}", SHINGLES, "shingles")
+    # Hashes: zstd would take a tenth of the bytes off, and as long as writing them.
+    shingles = part.table("shingles", f"work/{part.stage}", SHINGLES, "shingles", "none")
     sizes = part.table("sizes", f"work/{part.stage}", SIZES, "sizes")
     row = n_shingled = 0
     named = ["id", "text", exact.by if exact else "text", signal or "text", *scopes]

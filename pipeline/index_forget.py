@@ -81,7 +81,9 @@ def forget_part(
         if role not in files:
             continue
         if role == "shingles":
-            writer: TableWriter | ExchangeWriter = part.table(role, "work/forget", schema, role)
+            writer: TableWriter | ExchangeWriter = part.table(
+                role, "work/forget", schema, role, "none"
+            )
             for table in read_tables("", files[role]):
                 kept = table.filter(pc.invert(pc.is_in(table["doc"], gone)))
                 writer.write(kept)

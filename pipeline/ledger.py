@@ -5,12 +5,14 @@ between two.
 """
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
+from filters.kernels import text_buffers
 from pipeline.executor import StageError
 from pipeline.parts import File, Part, read_tables
 from pipeline.storage import join, sweep, write_json
@@ -127,16 +129,15 @@ def digest_part(part: Part, path: str | None) -> dict[str, Any]:
     """(id, sha256 of the text) of each document, sorted by id."""
     if path is None:
         return {"first": None, "last": None}
-    rows = [
-        (row["id"], hashlib.sha256((row["text"] or "").encode()).digest())
-        for table in read_tables(part.root, path, ["id", "text"])
-        for row in table.to_pylist()
-    ]
-    rows.sort()
-    ids, hashes = zip(*rows, strict=True)
-    writer = part.table("digest", "work/digest", DIGEST, "digest")
-    writer.write(pa.table({"id": list(ids), "sha256": list(hashes)}, schema=DIGEST))
-    return {"first": ids[0], "last": ids[-1]}
+    tables = []
+    for table in read_tables(part.root, path, ["id", "text"]):
+        data, offsets = text_buffers(table["text"])
+        ends, view = offsets.tolist(), memoryview(data)
+        hashes = [hashlib.sha256(view[a:b]).digest() for a, b in itertools.pairwise(ends)]
+        tables.append(pa.table({"id": table["id"], "sha256": hashes}, schema=DIGEST))
+    rows = pa.concat_tables(tables).sort_by([("id", "ascending"), ("sha256", "ascending")])
+    part.table("digest", "work/digest", DIGEST, "digest").write(rows)
+    return {"first": rows["id"][0].as_py(), "last": rows["id"][-1].as_py()}
 
 
 def corpus_digest(root: str, records: list[dict[str, Any]]) -> str:

@@ -74,10 +74,13 @@ class _HashingSink:
 
 
 class TableWriter:
-    """One Parquet file (zstd) in the making. No file appears if no row was written."""
+    """One Parquet file (zstd) in the making. No file appears if no row was written.
 
-    def __init__(self, root: str, path: str, schema: pa.Schema) -> None:
-        self.root, self.path, self.schema = root, path, schema
+    Without dictionaries: for texts, ids and hashes they are tried in vain (half of the time of
+    writing hashes), and what has few values zstd makes as small."""
+
+    def __init__(self, root: str, path: str, schema: pa.Schema, compression: str) -> None:
+        self.root, self.path, self.schema, self.compression = root, path, schema, compression
         self.rows = 0
         self._pending: list[pa.Table] = []
         self._pending_bytes = 0
@@ -99,7 +102,11 @@ class TableWriter:
         if self._writer is None:
             self._sink = _open_temporary(join(self.root, self.path))
             self._writer = pq.ParquetWriter(
-                self._sink, self.schema, compression="zstd", store_schema=True
+                self._sink,
+                self.schema,
+                compression=self.compression,
+                use_dictionary=False,
+                store_schema=True,
             )
         table = pa.concat_tables(self._pending).combine_chunks()
         self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
@@ -328,9 +335,16 @@ class Part:
         self._source = ""
         self._started = time.perf_counter(), time.process_time()
 
-    def table(self, role: str, folder: str, schema: pa.Schema, prefix: str = "part") -> TableWriter:
+    def table(
+        self,
+        role: str,
+        folder: str,
+        schema: pa.Schema,
+        prefix: str = "part",
+        compression: str = "zstd",
+    ) -> TableWriter:
         path = f"{folder}/{prefix}-{self.name}.parquet"
-        writer = TableWriter(self.root, path, schema)
+        writer = TableWriter(self.root, path, schema, compression)
         self._writers[role] = writer
         return writer
 

@@ -143,6 +143,8 @@ def _is_sampled(record: Document | Fault) -> bool:
 
 def _validated(record: Document) -> tuple[Document | Fault, Fault | None]:
     """A text is valid Unicode without NUL, or it is not a document."""
+    if record.text.isascii() and "\0" not in record.text:
+        return record, None
     try:
         head = record.text[:HEAD_BYTES].encode()[:HEAD_BYTES]
         record.text.encode()

@@ -190,7 +190,9 @@ def _json_row(locator: str, line: bytes) -> Row | Fault:
     if deadly := quarantine.refusal(locator, head):
         return deadly
     try:
-        row = json.loads(line)
+        # what json.loads does after looking for the encoding, as in all but broken lines
+        plain = line.startswith(b'{"')
+        row = json.loads(line.decode("utf-8", "surrogatepass") if plain else line)
     except UnicodeDecodeError as error:
         return Fault(locator, "bad_utf8", str(error), head)
     except (ValueError, RecursionError) as error:

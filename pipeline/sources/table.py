@@ -70,6 +70,8 @@ def take(row: dict[str, Any], name: str) -> tuple[bool, Any]:
     field b of column a."""
     if name in row:
         return True, row.pop(name)
+    if "." not in name:
+        return False, None
     first, *path = name.split(".")
     value: Any = row.get(first)
     for part in path:
@@ -96,6 +98,8 @@ def text_of(locator: str, row: dict[str, Any], names: tuple[str, ...], limit: in
     if not isinstance(text, str | bytes | None):
         message = f"column {name!r} is {type(text).__name__}, and a text is a string"
         return Fault(locator, "wrong_type", message, str(text)[:1000].encode("utf-8", "replace"))
+    if isinstance(text, str) and text.isascii() and len(text) <= limit and "\0" not in text:
+        return text  # as most are: nothing can be wrong with its bytes
     raw = text if isinstance(text, bytes) else (text or "").encode("utf-8", "surrogatepass")
     head = raw[:HEAD_BYTES]
     if len(raw) > limit:
@@ -144,12 +148,14 @@ def meta_of(row: dict[str, Any]) -> dict[str, str]:
 
 def scalar(value: Any) -> str | None:
     """A number, boolean, string or time as a valid string; None for null and for what is nested."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
     if isinstance(value, bool):
         return "true" if value else "false"
-    if value is None or isinstance(value, list | dict | tuple):
+    if isinstance(value, list | dict | tuple):
         return None
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
