@@ -102,6 +102,7 @@ TRIPPING = {
         "too_many_repeated_lines": PROSE + "\n" + _LINES[0],
         "too_many_newlines": _LONG_WORDS,
     },
+    "formatting": {"too_few_chars": "https://example.org/"},
     "refinedweb": {
         "no_word": "... --- ...",
         "too_many_words_removed": PROSE + "\nSUBSCRIBE TO OUR NEWSLETTER" * 3,

@@ -64,7 +64,7 @@ def word_at(
         elif here == OTHER:
             goes_on = False
             if code == 0x3A and n_chars < 8 and _is_scheme(data, at, end):
-                link, more = _link_end(data, at, end, classes)
+                link, more = link_end(data, at, end, classes)
                 return link, hash_bytes(data, start, link, _ODD), n_chars + more, ALPHA
             if at + width < end:
                 next_code = decode(data, at + width, end)[0]
@@ -142,7 +142,7 @@ def _is_scheme(data: np.ndarray, at: int, end: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _link_end(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> tuple[int, int]:
+def link_end(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> tuple[int, int]:
     """(end, characters) of the link that goes on at data[at]: up to white space, without the
     punctuation before it."""
     n = n_kept = 0

@@ -23,6 +23,7 @@ from filters.code import (
 from filters.decontaminate import Decontaminate, decontaminate, load_sets
 from filters.dolma import DolmaRepetition, dolma_repetition, dolma_repetition_bounds
 from filters.fineweb import FineWeb, fineweb, fineweb_bounds
+from filters.formatting import Formatting, formatting, formatting_bounds
 from filters.gopher import (
     GopherQuality,
     GopherRepetition,
@@ -91,6 +92,7 @@ STEPS: dict[str, Step] = {
         decide_language,
         ("keep", "min_scores"),
     ),
+    "formatting": Step(formatting, Formatting, bounds=formatting_bounds, edits=always),
     "gopher_repetition": Step(
         gopher_repetition, GopherRepetition, bounds=gopher_repetition_bounds, prefix="gopher"
     ),

@@ -65,7 +65,7 @@ def test_what_dclm_lacks(tmp_path: Path) -> None:
                     ("soft_words", "words_soft"),
                 )
             ),
-            f"sources.web.steps[5].model: {tmp_path}/{model} names no file",
+            f"sources.web.steps[6].model: {tmp_path}/{model} names no file",
         ]
     )
 
@@ -108,7 +108,7 @@ def runnable(name: str, folder: Path) -> dict[str, Any]:
                     step["cutoffs"] = f"{fitted}.cutoffs"
         steps = source.get("steps", [])
         source.clear()
-        source.update(format="table", paths=["pages.jsonl"], steps=steps)
+        source.update(format="table", id_column="", paths=["pages.jsonl"], steps=steps)
     names = list(table["sources"])
     uses = {step["use"] for s in table["sources"].values() for step in s["steps"]}
     fits = {
