@@ -21,7 +21,7 @@ from pipeline.config import Run
 from pipeline.executor import Cluster, StageError, make_task
 from pipeline.held_out import Records, held_names, set_aside, with_kin
 from pipeline.mixture import Mixture, epochs_cap, source_of
-from pipeline.mixture_groups import validation_limit
+from pipeline.mixture_groups import validation_limits
 from pipeline.mixture_stages import (
     Packed,
     available,
@@ -87,12 +87,13 @@ def lay_ground(ablation: Ablation, root: str, cluster: Cluster) -> Ground:
         run.mixture, scheme="temperature", weights={}, validation_tokens=wanted, tokens=1
     )
     parts = parts_of(pieces, records, everything)
-    limits, too_small = {}, {}
-    for source, histogram in validation_histograms(state, parts, everything).items():
-        if histogram.sum() < 2 * wanted:
-            too_small[source] = int(histogram.sum())
-        else:
-            limits[source] = validation_limit(source, histogram, wanted)
+    histograms = validation_histograms(state, parts, everything)
+    too_small = {s: int(h.sum()) for s, h in histograms.items() if h.sum() < 2 * wanted}
+    large = {source: h for source, h in histograms.items() if source not in too_small}
+    try:
+        limits = validation_limits(large, wanted)
+    except ValueError as error:
+        raise StageError(str(error)) from None
     if not limits:
         raise StageError(
             f"proxy.validation_tokens: {wanted} is more than half of any source; the largest has "

@@ -49,11 +49,13 @@ Records = list[dict[str, Any]]
 # --- what workers do -----------------------------------------------------------------------------
 
 
-def held_part(part: Part, documents: str, seed: int, limit: int) -> dict[str, Any]:
+def held_part(
+    part: Part, documents: str, source: str, seed: int, limits: dict[str, int]
+) -> dict[str, Any]:
     """Ids and clusters of the documents of one part that are held out."""
     writer = part.table("names", "work/held", NAMES, "names")
     for table in _read(part.root, documents, ["id", CLUSTER]):
-        _write_names(writer, table.filter(pa.array(held_out(table, seed, limit))))
+        _write_names(writer, table.filter(pa.array(held_out(table, source, seed, limits))))
     return {}
 
 
@@ -174,9 +176,9 @@ def held_names(state: State, parts: list[Tokens], limits: dict[str, int], seed: 
     """The names that the base holds out: a record with at most one file."""
     tasks = []
     for p in parts:
-        if limit := limits.get(p.source):
-            args = {"documents": p.documents, "seed": seed, "limit": limit}
-            identity = [p.content, seed, limit, code_version(*CODE)]
+        if p.source in limits:
+            args = {"documents": p.documents, "source": p.source, "seed": seed, "limits": limits}
+            identity = [p.content, p.source, seed, limits, code_version(*CODE)]
             tasks.append(make_task(p.label, held_part, args, *identity))
     return _merged(state, state.stage("held", tasks))
 

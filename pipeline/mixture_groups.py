@@ -1,5 +1,7 @@
 """The groups that a mixture weighs, and the documents that it holds out."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,17 +17,35 @@ def validation_buckets(names: pa.Array | pa.ChunkedArray, seed: int) -> np.ndarr
     return (bucket_hash(names, seed ^ HELD_OUT) >> np.uint64(INNER_BITS)).astype(np.int64)
 
 
-def validation_limit(source: str, histogram: np.ndarray, wanted: int) -> int:
-    """Documents in buckets below it are held out: about `wanted` tokens. Raises ValueError where
-    that is more than half of the source."""
-    available = int(histogram.sum())
-    if 2 * wanted > available:
-        raise ValueError(
-            f"mixture.validation_tokens: {wanted} is more than half of {source} "
-            f"({available} tokens); use {available // 10} or less"
-        )
+def validation_limits(histograms: Mapping[str, np.ndarray], wanted: int) -> dict[str, int]:
+    """By source: documents in buckets below it are held out, about `wanted` tokens of it; those in
+    clusters below the least of the limits. histograms: by source, int64 [2, BUCKETS], tokens of
+    documents that are like no other, and of those in clusters. Raises ValueError where `wanted` is
+    more than half of a source, or more than its documents that are like no other can fill up."""
+    limits = {}
+    for name, histogram in histograms.items():
+        available = int(histogram.sum())
+        if 2 * wanted > available:
+            raise ValueError(
+                f"mixture.validation_tokens: {wanted} is more than half of {name} "
+                f"({available} tokens); use {available // 10} or less"
+            )
+        limits[name] = _limit(histogram.sum(0), wanted)
+    least = min(limits.values(), default=0)
+    for name, (alone, clustered) in histograms.items():
+        rest = wanted - int(clustered[:least].sum())
+        if rest > alone.sum() + wanted // 10:
+            raise ValueError(
+                f"mixture.validation_tokens: {wanted} is more than {name} has outside of duplicate "
+                f"clusters ({int(alone.sum())} tokens); use {int(alone.sum()) // 10} or less"
+            )
+        limits[name] = max(_limit(alone, rest), least) if alone.any() else least
+    return limits
+
+
+def _limit(histogram: np.ndarray, wanted: int) -> int:
     below = np.concatenate([[0], np.cumsum(histogram)])
-    limit = nearest(below, wanted)
+    limit = nearest(below, max(wanted, 0))
     return limit if below[limit] else int(np.searchsorted(below, 1))  # at least a document
 
 

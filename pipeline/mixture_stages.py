@@ -23,10 +23,10 @@ from pipeline.mixture import (
     Mixture,
     plan_mixture,
 )
-from pipeline.mixture_groups import (
-    validation_limit,
-)
+from pipeline.mixture_groups import validation_limits
 from pipeline.mixture_tasks import (
+    ALONE,
+    CLUSTERED,
     Tokens,
     choose_part,
     count_buckets,
@@ -85,9 +85,8 @@ def mix_and_pack(
     for p in parts:
         mine = {g: plan for g, plan in plans.items() if g.partition("/")[0] == p.source}
         args: dict[str, Any] = {"tokens": p, "plans": mine, "config": config}
-        args |= {"limit": limits.get(p.source, 0), "vocab_size": vocab_size}
-        args |= {"packed_parts": packed_parts}
-        rest = [mine, _settings(config), args["limit"], packed_parts, code_version(*PACK_CODE)]
+        args |= {"limits": limits, "vocab_size": vocab_size, "packed_parts": packed_parts}
+        rest = [mine, _settings(config), limits, packed_parts, code_version(*PACK_CODE)]
         tasks.append(make_task(p.label, choose_part, args, p.content, *rest))
     chosen = state.stage("choose", tasks)
     for record in chosen:
@@ -149,18 +148,17 @@ def _settings(config: Mixture) -> list[Any]:
 
 
 def hold_out(state: State, parts: list[Tokens], config: Mixture) -> dict[str, int]:
-    """By source: documents in validation buckets below it are held out. Raises ValueError for a
-    source that is too small."""
-    return {
-        name: validation_limit(name, histogram, config.validation_tokens)
-        for name, histogram in validation_histograms(state, parts, config).items()
-    }
+    """By source: documents in validation buckets below it are held out (mixture_tasks.held_out).
+    Raises ValueError for a source that is too small."""
+    histograms = validation_histograms(state, parts, config)
+    return validation_limits(histograms, config.validation_tokens)
 
 
 def validation_histograms(
     state: State, parts: list[Tokens], config: Mixture
 ) -> dict[str, np.ndarray]:
-    """By source: tokens by validation bucket."""
+    """By source: tokens by validation bucket, int64 [2, BUCKETS]: of documents that are like no
+    other, and of those in duplicate clusters."""
     code = code_version(*PACK_CODE)
     tasks = [
         make_task(
@@ -173,7 +171,12 @@ def validation_histograms(
         )
         for p in parts
     ]
-    return _sum(state, state.stage("hold_out", tasks))
+    found = _sum(state, state.stage("hold_out", tasks))
+    none = np.zeros(BUCKETS, np.int64)
+    return {
+        source: np.stack([found.get(f"{source}/{name}", none) for name in (ALONE, CLUSTERED)])
+        for source in dict.fromkeys(p.source for p in parts)
+    }
 
 
 def _plan(
@@ -200,9 +203,8 @@ def available(
     tokens."""
     tasks = []
     for p in parts:
-        limit = limits.get(p.source, 0)
-        args: dict[str, Any] = {"tokens": p, "config": config, "limit": limit}
-        rest = [_settings(config), limit, code_version(*PACK_CODE)]
+        args: dict[str, Any] = {"tokens": p, "config": config, "limits": limits}
+        rest = [_settings(config), limits, code_version(*PACK_CODE)]
         tasks.append(make_task(p.label, count_buckets, args, p.content, *rest))
     counted = state.stage("mixture", tasks)
     sizes: dict[str, Counter[str]] = {}
@@ -232,10 +234,10 @@ def pack_validation(
     args: dict[str, Any] = {"vocab_size": load_tokenizer(model).get_piece_size()}
     args |= {"tokenizer": tokenizer_digest(model), "name": state.run.name}
     tasks = []
-    for source, limit in limits.items():
+    for source in limits:
         mine = [p for p in parts if p.source == source]
-        given = args | {"parts": mine, "config": config, "limit": limit}
-        rest = [limit, _settings(config), config.sequence_length, args["tokenizer"], args["name"]]
+        given = args | {"parts": mine, "config": config, "limits": limits}
+        rest = [limits, _settings(config), config.sequence_length, args["tokenizer"], args["name"]]
         identity = [[p.content for p in mine], *rest, code_version(*PACK_CODE)]
         tasks.append(make_task(f"validation of {source}", pack_held_out, given, *identity))
     return dict(zip(limits, state.stage("validation", tasks), strict=True))

@@ -30,6 +30,7 @@ from train.packing import write_packed
 
 HISTOGRAM = pa.schema([("group", pa.string()), ("bucket", pa.uint16()), ("tokens", pa.int64())])
 CONTROL_SEED = 0
+ALONE, CLUSTERED = "alone", "clustered"  # histograms of a source for holding out
 CLUSTER = "dedup.cluster"  # of near-duplicates; null for a document that is like no other
 
 
@@ -67,15 +68,25 @@ def _schema_names(root: str, path: str) -> list[str]:
     return ["id"]
 
 
-def held_out(documents: pa.Table, seed: int, limit: int) -> np.ndarray:
-    """bool: which documents of a source lie below its limit (validation_limit)."""
-    if not limit:
+def held_out(documents: pa.Table, source: str, seed: int, limits: dict[str, int]) -> np.ndarray:
+    """bool: which documents of a source are held out. Documents in duplicate clusters go by the
+    least limit of all sources: a cluster in two of them would else be half held out."""
+    if source not in limits:
         return np.zeros(documents.num_rows, bool)
+    limit = np.where(in_cluster(documents), min(limits.values()), limits[source])
     return validation_buckets(_cluster_or_id(documents), seed) < limit
 
 
-def _left_in(root: str, part: Tokens, documents: pa.Table, seed: int, limit: int) -> np.ndarray:
-    kept = ~held_out(documents, seed, limit)
+def in_cluster(documents: pa.Table) -> np.ndarray:
+    if CLUSTER not in documents.column_names:
+        return np.zeros(documents.num_rows, bool)
+    return documents[CLUSTER].is_valid().to_numpy()
+
+
+def _left_in(
+    root: str, part: Tokens, documents: pa.Table, seed: int, limits: dict[str, int]
+) -> np.ndarray:
+    kept = ~held_out(documents, part.source, seed, limits)
     for table in read_tables(root, part.aside, ["id"]) if part.aside else ():
         kept &= ~pc.is_in(documents["id"], table["id"]).to_numpy()
     return kept
@@ -88,22 +99,30 @@ def _cluster_or_id(documents: pa.Table) -> pa.ChunkedArray:
 
 
 def count_held_out(part: Part, tokens: Tokens, seed: int) -> dict[str, Any]:
-    """Tokens by validation bucket of the documents of one part."""
-    histogram = np.zeros(BUCKETS, np.int64)
+    """Tokens by validation bucket of the documents of one part, of those in clusters apart."""
+    histograms = {name: np.zeros(BUCKETS, np.int64) for name in (ALONE, CLUSTERED)}
     for _, documents, lengths in _batches(part.root, tokens, [CLUSTER]):
-        np.add.at(histogram, validation_buckets(_cluster_or_id(documents), seed), lengths)
-    _write_histogram(part, {tokens.source: histogram})
+        bucket, clustered = (
+            validation_buckets(_cluster_or_id(documents), seed),
+            in_cluster(documents),
+        )
+        np.add.at(histograms[ALONE], bucket[~clustered], lengths[~clustered])
+        np.add.at(histograms[CLUSTERED], bucket[clustered], lengths[clustered])
+    histograms = {f"{tokens.source}/{name}": found for name, found in histograms.items()}
+    _write_histogram(part, histograms)
     return {}
 
 
-def count_buckets(part: Part, tokens: Tokens, config: Mixture, limit: int) -> dict[str, Any]:
+def count_buckets(
+    part: Part, tokens: Tokens, config: Mixture, limits: dict[str, int]
+) -> dict[str, Any]:
     """Tokens by group and hash bucket of the documents of one part that are not held out; and each
     group's documents, bytes of text and tokens."""
     split = config.split.get(tokens.source)
     histograms: dict[str, np.ndarray] = {}
     totals: dict[str, Counter[str]] = {}
     for table, documents, lengths in _batches(part.root, tokens, [CLUSTER, *columns_of(split)]):
-        kept = _left_in(part.root, tokens, documents, config.seed, limit)
+        kept = _left_in(part.root, tokens, documents, config.seed, limits)
         groups = groups_of(tokens.source, documents, split).to_numpy(zero_copy_only=False)
         for group in np.unique(groups[kept].astype(str)):
             rows = np.flatnonzero(kept & (groups == group))
@@ -132,7 +151,7 @@ def choose_part(
     tokens: Tokens,
     plans: dict[str, dict[str, Any]],
     config: Mixture,
-    limit: int,
+    limits: dict[str, int],
     vocab_size: int,
     packed_parts: int,
 ) -> dict[str, Any]:
@@ -141,7 +160,7 @@ def choose_part(
     writer = part.exchange("chosen", _chosen_schema(vocab_size), packed_parts)
     taken: Counter[str] = Counter()
     for table, documents, _ in _batches(part.root, tokens, [CLUSTER, *columns_of(split)]):
-        kept = _left_in(part.root, tokens, documents, config.seed, limit)
+        kept = _left_in(part.root, tokens, documents, config.seed, limits)
         groups = groups_of(tokens.source, documents, split).to_numpy(zero_copy_only=False)
         for group, plan in plans.items():
             rows = table.take(pa.array(np.flatnonzero(kept & (groups == group))))
@@ -182,7 +201,7 @@ def pack_held_out(
     part: Part,
     parts: list[Tokens],
     config: Mixture,
-    limit: int,
+    limits: dict[str, int],
     vocab_size: int,
     tokenizer: str,
     name: str,
@@ -191,7 +210,7 @@ def pack_held_out(
     found = []
     for tokens in parts:
         for table, documents, _ in _batches(part.root, tokens, [CLUSTER]):
-            held = pa.array(held_out(documents, config.seed, limit))
+            held = pa.array(held_out(documents, tokens.source, config.seed, limits))
             rows = table.filter(held)
             found.append(rows.append_column("source", _constant(tokens.source, rows)))
     rows = pa.concat_tables(found).combine_chunks()

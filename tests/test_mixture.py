@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from pipeline.mixture import (
@@ -12,7 +13,8 @@ from pipeline.mixture import (
     choose_documents,
     plan_mixture,
 )
-from pipeline.mixture_groups import groups_of, validation_buckets, validation_limit
+from pipeline.mixture_groups import groups_of, validation_buckets, validation_limits
+from pipeline.mixture_tasks import held_out, in_cluster
 
 SEED = 3
 
@@ -249,11 +251,44 @@ def test_held_out_documents_come_by_clusters_and_of_the_stated_size():
     bucket = validation_buckets(clusters, SEED)
     histogram = np.zeros(BUCKETS, np.int64)
     np.add.at(histogram, bucket, lengths)
-    limit = validation_limit("web", histogram, 20_000)
+    both = np.stack([np.zeros(BUCKETS, np.int64), histogram])
+    limit = validation_limits({"web": both}, 20_000)["web"]
     held = bucket < limit
     assert abs(lengths[held].sum() - 20_000) < 1000
     by_cluster = held.reshape(-1, 5)
     assert (by_cluster.all(1) == by_cluster.any(1)).all() and 0 < held.sum() < len(ids)
     with pytest.raises(ValueError, match="more than half of web"):
-        validation_limit("web", histogram, int(lengths.sum()))
-    assert validation_limit("web", histogram, 1) > 0
+        validation_limits({"web": both}, int(lengths.sum()))
+    assert validation_limits({"web": both}, 1)["web"] > 0
+
+
+def test_a_cluster_in_two_sources_is_held_out_as_a_whole():
+    """Most of books and little of web. In each, every third document is of a cluster, and every
+    other cluster is in both."""
+    tables, lengths, histograms = {}, {}, {}
+    for source, (ids, n) in SOURCES.items():
+        names = [None if i % 3 else f"{'' if i % 6 else source}{i}" for i in range(len(ids))]
+        tables[source] = pa.table({"id": ids, "dedup.cluster": pa.array(names, pa.string())})
+        lengths[source] = n
+        bucket = validation_buckets(pc.coalesce(tables[source]["dedup.cluster"], ids), SEED)
+        histograms[source] = np.zeros((2, BUCKETS), np.int64)
+        np.add.at(histograms[source], (in_cluster(tables[source]).astype(int), bucket), n)
+    wanted = int(lengths["books"].sum()) // 3
+    limits = validation_limits(histograms, wanted)
+    assert limits["books"] > 5 * limits["web"] > 0
+    fate: dict[str, set[bool]] = {}
+    for source, table in tables.items():
+        held = held_out(table, source, SEED, limits)
+        assert abs(lengths[source][held].sum() - wanted) < 200
+        for name, is_held in zip(table["dedup.cluster"].to_pylist(), held.tolist(), strict=True):
+            if name:
+                fate.setdefault(name, set()).add(is_held)
+    assert {len(found) for found in fate.values()} == {1}
+    assert 20 < sum(found == {True} for found in fate.values()) < len(fate) / 2
+    without = tables["web"].drop_columns("dedup.cluster")
+    assert held_out(without, "web", SEED, limits).sum() > 0
+    assert not held_out(without, "web", SEED, {}).any()
+    none = np.zeros(BUCKETS, np.int64)
+    clusters = {"web": histograms["web"], "books": np.stack([none, histograms["books"].sum(0)])}
+    with pytest.raises(ValueError, match="more than books has outside of duplicate clusters"):
+        validation_limits(clusters, wanted)
