@@ -16,7 +16,8 @@ from pipeline.cli import main
 from pipeline.config import parse
 from pipeline.executor import connect
 from pipeline.stages import run_pipeline
-from pipeline.tune import find_rules, tune
+from pipeline.tune import tune
+from pipeline.tune_rows import find_rules
 from pipeline.tune_view import histogram_svg, render
 
 RULE = "gopher_quality.too_few_words"
