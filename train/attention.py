@@ -23,6 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import flex_attention as flex
 
+from train.attention_plan import plan_of
+
 Implementation = Literal["reference", "sdpa", "triton", "flex", "varlen"]
 ON_GPU_ONLY = ("triton", "flex", "varlen")
 
@@ -102,8 +104,6 @@ def make_plan(
     if prefix is not None:
         _check_prefix(prefix, lengths)
     if impl == "triton":
-        from train.attention_triton import plan_of
-
         return plan_of(cu_seqlens, n_tokens, window, prefix)
     if impl == "flex":
         return _block_mask(cu_seqlens, n_tokens, window, prefix)
