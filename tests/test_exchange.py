@@ -100,6 +100,27 @@ def test_the_preferred_signal_comes_before_length(tmp_path):
     assert kept == ["a"]
 
 
+@pytest.mark.parametrize("prefer", [["a"], ["b", "a"], []])
+def test_the_preferred_source_comes_before_signal_and_length(tmp_path, prefer):
+    text = " ".join(f"w{i}" for i in range(60))
+    rows = {"a": [("a", text), ("a-near", text)], "b": [("b", text), ("b-near", text + " x y")]}
+    sources = {}
+    for name, documents in rows.items():
+        shard = tmp_path / f"{name}.jsonl"
+        lines = (json.dumps({"id": i, "text": t}) + "\n" for i, t in documents)
+        shard.write_text("".join(lines))
+        sources[name] = {"format": "table", "paths": [str(shard)]}
+    dedup = {"exact": {}, "minhash": {}, "prefer": prefer, "partitions": 2}
+    with connect("off") as cluster:
+        run_pipeline(
+            parse({"name": "t", "sources": sources, "dedup": dedup}), str(tmp_path), cluster
+        )
+    [kept] = rows_of(tmp_path, "documents")
+    assert kept["id"] == ("a" if prefer == ["a"] else "b-near")  # the longest of the first source
+    removed = {row["id"]: row["matched_id"] for row in rows_of(tmp_path, "removed")}
+    assert len(removed) == 3 and set(removed.values()) == {kept["id"]}
+
+
 @pytest.mark.parametrize(
     ("dedup", "mistake"),
     [
