@@ -72,6 +72,8 @@ def extend_index(run: Run, out: str, index: str, cluster: Cluster) -> dict[str, 
     if mistakes := _not_for_an_index(run):
         raise ConfigError(mistakes)
     index = absolute(index)
+    if index == absolute(out) or exists(join(index, "manifest.json")):
+        raise ConfigError([f"{index}: is the output of a run; an index is a directory of its own"])
     old = _load(index, run)
     state = State(run, out, cluster)
     delete(join(state.out, "manifest.json"))
@@ -125,6 +127,13 @@ def dedup_of(settings: dict[str, Any]) -> Any:
     if mistakes:
         raise ConfigError(mistakes)
     return dedup
+
+
+def read_index(index: str) -> dict[str, Any]:
+    """What `finish` wrote. Raises ConfigError where there is none."""
+    if not exists(join(index, "index.json")):
+        raise ConfigError([f"{index}: no index.json; corpusmill dedup --index {index} makes one"])
+    return read_json(join(index, "index.json"))
 
 
 def _load(index: str, run: Run) -> list[Entry]:

@@ -14,9 +14,9 @@ import pyarrow as pa
 from dedup.lsh import choose_bands
 from pipeline.build_config import ConfigError
 from pipeline.exchange_resolve import ROUTED_FATES
-from pipeline.index import dedup_of
+from pipeline.index import dedup_of, read_index
 from pipeline.parts import read_tables
-from pipeline.storage import absolute, join, read_json
+from pipeline.storage import absolute
 
 
 def export_lsh(index: str, storage: dict[str, Any] | None = None) -> Any:
@@ -25,7 +25,7 @@ def export_lsh(index: str, storage: dict[str, Any] | None = None) -> Any:
     from datasketch import MinHash, MinHashLSH  # slow to import, and only this needs it
 
     index = absolute(index)
-    stored = read_json(join(index, "index.json"))
+    stored = read_index(index)
     config = dedup_of(stored["dedup"]).minhash
     if config is None:
         raise ConfigError([f"{index}: was made without dedup.minhash; there is nothing to look up"])

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from pipeline.build_config import ConfigError
 from pipeline.config import Run
 from pipeline.executor import Cluster, make_task
-from pipeline.index import IDS, SIGNED, Entry, dedup_of, fates_of, finish, located
+from pipeline.index import IDS, SIGNED, Entry, dedup_of, fates_of, finish, located, read_index
 from pipeline.parts import ExchangeWriter, Part, TableWriter, read_partition, read_tables
 from pipeline.state import State
-from pipeline.storage import absolute, code_version, delete, join, read_json
+from pipeline.storage import absolute, code_version, delete, join
 
 
 def forget(
@@ -26,7 +26,7 @@ def forget(
     """Withdraws a source or documents. What was removed only because of them comes back: a row
     of `changes/` in `out`. Raises ConfigError for what is not in the index."""
     index = absolute(index)
-    stored = read_json(join(index, "index.json"))
+    stored = read_index(index)
     run = Run(name="forget", sources={}, dedup=dedup_of(stored["dedup"]))
     entries = stored["parts"]
     if source and all(entry["source"] != source for entry in entries):

@@ -191,6 +191,13 @@ def test_what_does_not_fit_is_refused_before_any_work(shards, tmp_path):
     with pytest.raises(ConfigError, match=r"s/shard-0.jsonl@0: the index has other content"):
         extend(other, tmp_path / "b", index, 0)
     assert (index / "index.json").read_bytes() == before
+    for place in (tmp_path / "a", tmp_path / "new"):  # of a run; its own output
+        with pytest.raises(ConfigError, match="is the output of a run; an index is"):
+            extend(shards, tmp_path / "new", place, 1)
+    with connect("off") as cluster, pytest.raises(ConfigError, match=r"no index\.json; corpusmill"):
+        forget(str(tmp_path / "none"), str(tmp_path / "f"), cluster, source="s")
+    with pytest.raises(ConfigError, match=r"no index\.json"):
+        export_lsh(str(tmp_path / "a"))
 
 
 def test_the_commands(shards, tmp_path, capsys):
