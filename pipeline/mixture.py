@@ -148,14 +148,19 @@ def plan_mixture(histograms: Mapping[str, np.ndarray], config: Mixture) -> dict[
     available = {name: int(h.sum()) for name, h in histograms.items() if name}
     most = {name: available[name] * epochs_cap(name, config) for name in available}
     if config.scheme == "weights":
-        weights = _group_weights(available, config)
+        weights = group_weights(available, config)
         wanted = _by_weight(weights, most, available, config)
     elif config.scheme == "temperature":
         sizes = {name: n ** (1 / config.temperature) for name, n in available.items() if n}
         weights = {name: size / sum(sizes.values()) for name, size in sizes.items()}
         wanted = _by_weight(weights, most, available, config)
     else:
-        wanted = _unimax(most, {name: n for name, n in available.items() if n}, config)
+        wanted = unimax({name: most[name] for name, n in available.items() if n}, config.tokens)
+        if config.tokens - sum(wanted.values()) > 0.5:
+            raise ValueError(
+                f"mixture.tokens: {config.tokens}, and all groups together give "
+                f"{int(sum(wanted.values()))} within max_epochs; use that or less"
+            )
         weights = {name: n / config.tokens for name, n in wanted.items()}
     return {
         name: _plan_group(name, weights[name], histograms[name], round(n))
@@ -169,7 +174,7 @@ def epochs_cap(group: str, config: Mixture) -> float:
     return epochs.get(group, epochs.get(source_of(group), config.max_epochs))
 
 
-def _group_weights(available: dict[str, int], config: Mixture) -> dict[str, float]:
+def group_weights(available: dict[str, int], config: Mixture) -> dict[str, float]:
     """The weight of each group; that of a split source divided among its groups."""
     weights: dict[str, float] = {}
     for name, weight in config.weights.items():
@@ -228,20 +233,16 @@ def _by_weight(
     return {name: wanted[name] for name in weights}
 
 
-def _unimax(most: dict[str, float], available: dict[str, int], config: Mixture) -> dict[str, float]:
-    """Equal shares; a group too small for its own leaves the rest to the larger ones."""
-    left = float(config.tokens)
+def unimax(most: Mapping[str, float], tokens: int) -> dict[str, float]:
+    """Tokens of each group, of which `most` can be had: equal shares; a group too small for its own
+    leaves the rest to the larger ones."""
+    left = float(tokens)
     wanted = {}
-    by_size = sorted(available, key=lambda name: (most[name], name))
+    by_size = sorted(most, key=lambda name: (most[name], name))
     for i, name in enumerate(by_size):
         wanted[name] = min(left / (len(by_size) - i), most[name])
         left -= wanted[name]
-    if left > 0.5:
-        raise ValueError(
-            f"mixture.tokens: {config.tokens}, and all groups together give "
-            f"{int(config.tokens - left)} within max_epochs; use that or less"
-        )
-    return {name: wanted[name] for name in available}
+    return {name: wanted[name] for name in most}
 
 
 def choose_documents(ids: pa.Array | pa.ChunkedArray, plan: GroupPlan, seed: int) -> pa.Table:

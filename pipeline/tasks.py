@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from filters.perplexity import Perplexity, measure_perplexity
 from filters.quality import POSITIVE, PREFIX_CHARS, measure_quality
 from pipeline import quarantine
 from pipeline.apply import apply, schema_after
+from pipeline.mixture import Mixture
 from pipeline.parts import Part, read_tables
 from pipeline.redecide import Source, read_earlier
 from pipeline.schema import (
@@ -41,6 +42,7 @@ from pipeline.schema import (
 )
 from pipeline.sources import FORMATS
 from pipeline.steps import Use
+from pipeline.tokenizer_sample import Documents, sample_texts
 from tokenizer.encode import encode
 from tokenizer.train import (
     MODEL_NAME,
@@ -325,15 +327,19 @@ def fit_quality_model(
 
 
 def fit_tokenizer(
-    part: Part, sources: list[tuple[list[str], float]], config: Tokenizer, seed: int
+    part: Part,
+    sources: list[Documents],
+    mixture: Mixture | None,
+    config: Tokenizer,
+    seed: int,
 ) -> dict[str, Any]:
-    """One SentencePiece model from a hash-chosen share of the kept documents of each source."""
+    """One SentencePiece model from a sample of the kept documents by the mixture's weights."""
     names = {"model": MODEL_NAME, "vocabulary": VOCABULARY_NAME}
     if config.normalization == "identity":
         names["tokenizer_json"] = TOKENIZER_JSON
     with tempfile.TemporaryDirectory() as made:
-        samples = (sampled_texts(part.root, paths, share, seed) for paths, share in sources)
-        figures = train_tokenizer(chain.from_iterable(samples), config, made)
+        sample = sample_texts(part.root, sources, mixture, config.sample_bytes, seed)
+        figures = train_tokenizer(sample, config, made)
         for role, name in names.items():
             shutil.move(Path(made) / name, part.file(role, f"tokenizer/{part.key[:10]}/{name}"))
     return {"figures": {k: v for k, v in figures.items() if k != "model"}}

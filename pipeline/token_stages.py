@@ -7,12 +7,13 @@ from typing import Any
 
 from pipeline.executor import Cluster, StageError, make_task, run_ranks, run_stage
 from pipeline.ledger import conserve
-from pipeline.mixture import source_of
+from pipeline.mixture import Mixture
 from pipeline.mixture_stages import Packed, mix_and_pack
 from pipeline.parts import Part, path_of
 from pipeline.state import Piece, State, contents
 from pipeline.storage import code_version, join, local_copy
 from pipeline.tasks import fit_tokenizer, tokenize_part
+from pipeline.tokenizer_sample import Documents
 from tokenizer.encode import digest as tokenizer_digest
 from tokenizer.encode import load as load_tokenizer
 from tokenizer.encode import load_kernel
@@ -24,6 +25,7 @@ TOKEN_CODE = (
     "pipeline/tasks.py",
     "pipeline/schema.py",
     "pipeline/parts.py",
+    "pipeline/tokenizer_sample.py",
 )
 TRAIN_CODE = ("train",)
 
@@ -62,37 +64,34 @@ def make_tokenizer(state: State, pieces: list[Piece]) -> tuple[str, dict[str, An
             "vocab_size": load_tokenizer(path).get_piece_size(),
             "digest": tokenizer_digest(path),
         }
-    sources = _sampled_sources(state, pieces, config.sample_bytes)
+    counts = state.last_counts()
+    sources = [
+        Documents(
+            name,
+            [p.path for p in pieces if p.path and p.source == name],
+            counts[name]["bytes_kept"],
+        )
+        for name in run.sources
+        if name in counts
+    ]
     args: dict[str, Any] = {"sources": sources, "config": config, "seed": run.seed}
+    args["mixture"] = run.mixture
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "impl"}
-    shares = [share for _, share in sources]
-    identity = [[p.content for p in pieces], settings, shares, run.seed]
+    identity = [[p.content for p in pieces], settings, _weighing(run.mixture), run.seed]
     task = make_task("tokenizer", fit_tokenizer, args, *identity, code_version(*TOKEN_CODE))
     [record] = state.stage("tokenizer", [task])
     model = local_copy(join(state.out, path_of(record, "model") or ""))
     return model, record["counts"]["figures"]
 
 
-def _sampled_sources(
-    state: State, pieces: list[Piece], n_bytes: int
-) -> list[tuple[list[str], float]]:
-    """For each source its documents and the share of them to draw for the tokenizer's sample: by
-    the mixture's weights where there is one, else by size. Twice what is needed: the trainer draws
-    its exact sample by the hash of the text."""
-    counts, mixture = state.last_counts(), state.run.mixture
-    sizes = {name: counts[name]["bytes_kept"] for name in state.run.sources if name in counts}
-    weights = {name: size / max(sum(sizes.values()), 1) for name, size in sizes.items()}
-    if mixture and mixture.weights:
-        weights = dict.fromkeys(sizes, 0.0)
-        for group, weight in mixture.weights.items():
-            weights[source_of(group)] += weight
-    return [
-        (
-            [p.path for p in pieces if p.path and p.source == name],
-            min(1.0, 2 * n_bytes * weights.get(name, 0.0) / max(size, 1)),
-        )
-        for name, size in sizes.items()
-    ]
+def _weighing(mixture: Mixture | None) -> dict[str, Any]:
+    """What of a mixture decides of the tokenizer's sample."""
+    if mixture is None:
+        return {}
+    settings = dataclasses.asdict(mixture)
+    names = ["scheme", "weights", "temperature", "split"]
+    names += ["tokens", "max_epochs", "epochs"] if mixture.scheme == "unimax" else []
+    return {name: settings[name] for name in names}
 
 
 def tokenize(state: State, pieces: list[Piece], model: str) -> list[dict[str, Any]]:

@@ -117,28 +117,39 @@ def train_tokenizer(
 
 def draw_sample(texts: Iterable[pa.Array | pa.ChunkedArray], n_bytes: int, seed: int) -> list[str]:
     """Texts in ascending order of their hash until `n_bytes` of UTF-8 are reached; the last one is
-    cut to fit.
-
-    A heap of the smallest hashes seen so far: memory is bounded by `n_bytes` and one text.
-    """
-    key = seed.to_bytes(8, "little", signed=True)
-    heap: list[tuple[int, bytes]] = []  # negated hashes: the largest hash is on top
-    held = 0
+    cut to fit."""
+    sample = Sample(n_bytes, seed)
     for batch in texts:
-        for text in batch.to_pylist():
+        sample.add(batch)
+    return sample.texts()
+
+
+class Sample:
+    """A heap of the texts with the smallest hashes seen so far: memory is bounded by `n_bytes` and
+    one text."""
+
+    def __init__(self, n_bytes: int, seed: int) -> None:
+        self._n_bytes, self._held = n_bytes, 0
+        self._key = seed.to_bytes(8, "little", signed=True)
+        self._heap: list[tuple[int, bytes]] = []  # negated hashes: the largest hash is on top
+
+    def add(self, texts: pa.Array | pa.ChunkedArray) -> None:
+        for text in texts.to_pylist():
             if not text:
                 continue
             data = text.encode()
-            digest = hashlib.blake2b(data, digest_size=8, key=key).digest()
-            heapq.heappush(heap, (-int.from_bytes(digest, "little"), data))
-            held += len(data)
-            while held - len(heap[0][1]) >= n_bytes:
-                held -= len(heapq.heappop(heap)[1])
-    chosen = [data for _, data in sorted(heap, reverse=True)]
-    if held > n_bytes:
-        chosen[-1] = chosen[-1][: len(chosen[-1]) - (held - n_bytes)]
-    decoded = [data.decode(errors="ignore") for data in chosen]  # a cut character is dropped
-    return [text for text in decoded if text]
+            digest = hashlib.blake2b(data, digest_size=8, key=self._key).digest()
+            heapq.heappush(self._heap, (-int.from_bytes(digest, "little"), data))
+            self._held += len(data)
+            while self._held - len(self._heap[0][1]) >= self._n_bytes:
+                self._held -= len(heapq.heappop(self._heap)[1])
+
+    def texts(self) -> list[str]:
+        chosen = [data for _, data in sorted(self._heap, reverse=True)]
+        if self._held > self._n_bytes:
+            chosen[-1] = chosen[-1][: len(chosen[-1]) - (self._held - self._n_bytes)]
+        decoded = [data.decode(errors="ignore") for data in chosen]  # a cut character is dropped
+        return [text for text in decoded if text]
 
 
 def split_sentences(text: str) -> Iterator[str]:
