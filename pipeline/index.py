@@ -6,63 +6,36 @@ which one run would have them: so the outcome is that of one run over all, by co
 document may be preferred to an old one; what changes for documents of the index is a row of
 `changes/`. The dear pass, over texts, is over new parts only; the exchanges cost .02 ms a document.
 
-    index.json   settings, and for each part its files; written last, so a reader sees the old index
-                 or the new one
-    parts/       the files, named by their content
-
 What cuts texts (ngrams, segments, paragraphs) needs those that an index does not have: it is for
-one run, and refused here. Forgetting: `index_forget.py`; an index for look-ups: `index_export.py`.
+one run, and refused here. On disk: `index_store.py`; forgetting: `index_forget.py`; an index for
+look-ups: `index_export.py`.
 """
 
-import shutil
-from pathlib import PurePosixPath
 from typing import Any
 
-import pyarrow as pa
-
 from pipeline import dedup_stages
-from pipeline.build_config import ConfigError, build
-from pipeline.config import Dedup, Run, resolved
+from pipeline.build_config import ConfigError
+from pipeline.config import Run, resolved
 from pipeline.dedup_stages import Records
 from pipeline.exchange import BANDS, KEYS, SHINGLES
-from pipeline.exchange_resolve import ROUTED_FATES
 from pipeline.executor import Cluster, make_task
-from pipeline.ledger import conserve, drop_stale, write_manifest
+from pipeline.index_store import IDS, SIGN_CODE, Entry, finish, located
+from pipeline.ledger import conserve
 from pipeline.named_files import look_for_files
-from pipeline.parts import Part, path_of, read_tables
+from pipeline.parts import Part, read_tables
 from pipeline.stages import digest_documents, ingest
-from pipeline.state import Piece, State, content_of, next_pieces
+from pipeline.state import Piece, State, next_pieces
 from pipeline.storage import (
     absolute,
     code_version,
     delete,
     exists,
-    filesystem,
     join,
     library_versions,
-    open_input,
     read_json,
-    sweep,
-    temporary_suffix,
-    write_json,
 )
 
-SIGN_CODE = (
-    *("dedup/exact.py", "dedup/minhash.py", "dedup/scopes.py"),
-    *("filters/kernels.py", "filters/words.py"),
-)
 SIGNED = {"keys": KEYS, "bands": BANDS, "samples": BANDS, "shingles": SHINGLES}
-IDS = pa.schema([("id", pa.string())])
-CHANGES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("change", pa.string()),  # removed; restored; matched: it goes for another document now
-        ("rule", pa.string()),
-        ("matched_id", pa.string()),
-        ("similarity", pa.float64()),
-    ]
-)
-Entry = dict[str, Any]  # a part: label, source, shard, content, shingled, files {role: path}
 
 
 def extend_index(run: Run, out: str, index: str, cluster: Cluster) -> dict[str, Any]:
@@ -120,22 +93,6 @@ def _not_for_an_index(run: Run) -> list[str]:
 # --- what is in it -----------------------------------------------------------------------------
 
 
-def dedup_of(settings: dict[str, Any]) -> Any:
-    mistakes: list[str] = []
-    given = {key: value for key, value in settings.items() if value is not None}
-    dedup = build(Dedup, given, "dedup", mistakes)
-    if mistakes:
-        raise ConfigError(mistakes)
-    return dedup
-
-
-def read_index(index: str) -> dict[str, Any]:
-    """What `finish` wrote. Raises ConfigError where there is none."""
-    if not exists(join(index, "index.json")):
-        raise ConfigError([f"{index}: no index.json; corpusmill dedup --index {index} makes one"])
-    return read_json(join(index, "index.json"))
-
-
 def _load(index: str, run: Run) -> list[Entry]:
     """The parts of an index, none where there is no index yet."""
     if not exists(join(index, "index.json")):
@@ -156,14 +113,6 @@ def _load(index: str, run: Run) -> list[Entry]:
             ]
         )
     return [located(entry, index) for entry in stored["parts"]]
-
-
-def located(entry: Entry, index: str) -> Entry:
-    files = {
-        role: path if path.startswith("/") else join(index, path)
-        for role, path in entry["files"].items()
-    }
-    return {**entry, "files": files}
 
 
 def _entries(state: State, pieces: list[Piece], signed: Records) -> list[Entry]:
@@ -234,89 +183,3 @@ def fates_of(state: State, entries: list[Entry]) -> Records:
         for entry in entries
     ]
     return dedup_stages.find(state, pieces, signed)
-
-
-def finish(
-    state: State, index: str, entries: list[Entry], routed: Records, manifest: dict[str, Any]
-) -> dict[str, Any]:
-    """Writes what changed for the documents of the index, then the index, then the manifest."""
-    tasks, code = [], code_version("pipeline/index.py")
-    for i, entry in enumerate(entries):
-        mine, role = routed[i % len(routed)], f"fates-{i}"
-        if "fates" in entry["sha256"]:
-            args = {"ids": entry["files"].get("ids"), "before": entry["files"].get("fates")}
-            args |= {"after": path_of(mine, role)}
-            identity = [entry["sha256"], content_of(mine, role), code]
-            tasks.append(make_task(entry["label"], changes_part, args, *identity))
-    changed = state.stage("changes", tasks)
-    keep = {file["path"] for record in changed for file in record["files"].values()}
-    sweep(state.out, "changes", keep)
-    counts = {
-        name: sum(record["counts"][name] for record in changed)
-        for name in ("removed", "restored", "matched")
-    }
-    stored = []
-    for i, entry in enumerate(entries):
-        mine, role = routed[i % len(routed)], f"fates-{i}"
-        path = path_of(mine, role)
-        files = {role: place for role, place in entry["files"].items() if role != "fates"}
-        files |= {"fates": join(state.out, path)} if path else {}
-        shas = {**entry["sha256"], "fates": content_of(mine, role)}
-        inside = {role: _copy(place, index, shas[role]) for role, place in files.items()}
-        stored.append({**entry, "files": inside, "sha256": shas})
-    settings = resolved(state.run)["dedup"]
-    value = {"dedup": settings, "code": code_version(*SIGN_CODE), "parts": stored}
-    write_json(join(index, "index.json"), value)
-    sweep(index, "parts", {path for entry in stored for path in entry["files"].values()})
-    manifest["changes"] = counts
-    drop_stale(state.out, state.records)
-    write_manifest(state.out, manifest)
-    return manifest
-
-
-def changes_part(
-    part: Part, ids: str | None, before: str | None, after: str | None
-) -> dict[str, Any]:
-    """The documents of one part of the index whose fate is another one now."""
-    if ids is None:
-        return {"removed": 0, "restored": 0, "matched": 0}
-    names = pa.concat_tables(list(read_tables(part.root, ids)))["id"]
-    was, now = (
-        {row["doc"]: row for table in _tables(part.root, path) for row in table.to_pylist()}
-        for path in (before, after)
-    )
-    rows = []
-    for doc in sorted(was.keys() | now.keys()):
-        name, fate = names[doc].as_py(), now.get(doc)
-        if name is None:
-            continue  # it was forgotten
-        if fate is None:
-            rows.append({"id": name, "change": "restored"})
-        elif doc not in was or any(was[doc][k] != fate[k] for k in ("rule", "matched_id")):
-            keys = ("rule", "matched_id", "similarity")
-            change = "matched" if doc in was else "removed"
-            rows.append({"id": name, "change": change, **{k: fate[k] for k in keys}})
-    table = pa.Table.from_pylist(rows, schema=CHANGES)
-    part.table("changes", "changes", CHANGES).write(table)
-    return {
-        kind: sum(row["change"] == kind for row in rows)
-        for kind in ("removed", "restored", "matched")
-    }
-
-
-def _tables(root: str, path: str | None) -> list[pa.Table]:
-    return list(read_tables(root, path)) if path else [ROUTED_FATES.empty_table()]
-
-
-def _copy(path: str, index: str, sha256: str) -> str:
-    """A file of the index with this content, which is copied there if it is not."""
-    name = f"parts/{sha256}{PurePosixPath(path).suffix}"
-    if not exists(join(index, name)):
-        fs, place = filesystem(join(index, name))
-        fs.create_dir(str(PurePosixPath(place).parent), recursive=True)
-        with open_input(path) as source:
-            sink = fs.open_output_stream(place + temporary_suffix())
-            shutil.copyfileobj(source, sink, 1 << 20)
-            sink.close()
-        fs.move(place + temporary_suffix(), place)
-    return name

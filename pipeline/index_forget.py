@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from pipeline.build_config import ConfigError
 from pipeline.config import Run
 from pipeline.executor import Cluster, make_task
-from pipeline.index import IDS, SIGNED, Entry, dedup_of, fates_of, finish, located, read_index
+from pipeline.index import SIGNED, fates_of
+from pipeline.index_store import IDS, Entry, dedup_of, finish, located, read_index
 from pipeline.parts import ExchangeWriter, Part, TableWriter, read_partition, read_tables
 from pipeline.state import State
 from pipeline.storage import absolute, code_version, delete, join
