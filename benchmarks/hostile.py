@@ -7,7 +7,7 @@ it would be hostile itself). Steps that by default read the start of a text are 
 it; their models are fitted here, small, on the same text. `scrub_pii` gets lists of nothing but
 personal data too. Every text is tried once; the ratios shown, of the worst four, are those of the
 least of `repeats`. Those near 2 are texts with two to four times the words or lines of prose in a
-byte: each of these costs no more than in prose.
+byte: each of these costs about what it does in prose.
 `tests/test_hostile.py` (slow) holds every step to MAX_RATIO.
 """
 
