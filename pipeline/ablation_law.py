@@ -11,7 +11,8 @@ from pipeline.ablation_config import CONFIRM, Arm, Role, with_weights
 from pipeline.config import Run
 from pipeline.executor import StageError
 from pipeline.mixture import source_of
-from train.mixture_law import compare, held_out, project, simplex_design
+from train.mixture_law import compare, held_out
+from train.simplex import project, simplex_design
 
 SLACK = 0.99  # of the epoch caps that a designed mixture uses: groups are cut between documents
 Results = list[dict[str, Any]]

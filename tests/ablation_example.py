@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from train.mixture_law import compare, held_out, simplex_design
+from train.mixture_law import compare, held_out
+from train.simplex import simplex_design
 
 
 def example(
@@ -114,15 +115,15 @@ def _laws(mixtures, losses, sources, seeds) -> dict:
     y = np.array([losses[pair] for pair in kept])
     rows, predictions = [], []
     for kind, (quality, proposal) in compare(w, y, resamples=10).items():
-        _, says = held_out(w, y, kind)
-        for arm in dict.fromkeys(arm for arm, _ in kept):
-            mine = [i for i, (a, _) in enumerate(kept) if a == arm]
+        of, says = held_out(w, y, kind)
+        for arm in dict.fromkeys(kept[i][0] for i in of):
+            mine = [n for n, i in enumerate(of) if kept[i][0] == arm]
             predictions.append(
                 {
                     "kind": kind,
                     "arm": arm,
                     "predicted": float(says[mine].mean()),
-                    "measured": float(y[mine].mean()),
+                    "measured": float(y[of[mine]].mean()),
                 }
             )
         confirmed = kind == "ridge"

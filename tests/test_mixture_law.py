@@ -5,11 +5,10 @@ from train.mixture_law import (
     compare,
     cross_validate,
     fit_mixture_law,
-    minimise_on_simplex,
-    project,
+    held_out,
     propose,
-    simplex_design,
 )
+from train.simplex import minimise_on_simplex, project, simplex_design
 
 KINDS = ["ridge", "exponential"]
 
@@ -92,6 +91,18 @@ def test_trials_of_one_mixture_share_a_fold():
     losses = np.random.default_rng(0).normal(3, 1, 6)  # by mixture, which no law explains
     again = cross_validate(np.repeat(w, 3, axis=0), np.repeat(losses, 3), "ridge")
     assert again.r2 < 0.5
+
+
+def test_corners_are_never_left_out():
+    """What lies between is judged: a law that guesses the corners badly may know it well."""
+    w = simplex_design([0.5, 0.5], 8, seed=3)
+    losses = 1 + np.exp(-6 * w[:, 0])
+    kept, predicted = held_out(np.repeat(w, 2, axis=0), np.repeat(losses, 2), "exponential")
+    assert kept.tolist() == [0, 1, *range(6, 16)]
+    assert predicted == pytest.approx(np.repeat(losses, 2)[kept], abs=1e-3)
+    losses[3] = np.nan  # diverged
+    assert held_out(w, losses, "ridge")[0].tolist() == [0, 4, 5, 6, 7]
+    assert held_out(w[:5], losses[:5] * 0 + w[:5, 0], "ridge")[0].tolist() == [0, 1, 2, 4]
 
 
 def test_design():

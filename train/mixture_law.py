@@ -21,6 +21,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from train.simplex import as_mixture, minimise_on_simplex
+
 Kind = Literal["ridge", "exponential"]
 PENALTIES = np.logspace(-6, 2, 17)
 
@@ -53,22 +55,6 @@ class Proposal(NamedTuple):
     level: float
 
 
-def simplex_design(base: Sequence[float], n: int, seed: int, spread: float = 1.0) -> np.ndarray:
-    """n mixtures [n, d]: the base, the corners of the simplex, then Dirichlet draws around the base
-    (concentration spread x d x base: 1 covers the simplex where the base is even). Raises
-    ValueError."""
-    center = _weights(base)
-    d = len(center)
-    if d < 2:
-        raise ValueError(f"base: {d} sources; a mixture has 2 or more")
-    if n < d + 1:
-        raise ValueError(f"n: {n} mixtures do not hold the base and the {d} corners; use {d + 1}")
-    generator = np.random.default_rng(seed)
-    concentration = spread * d * np.maximum(center, 0.02)  # a source at 0 is tried, too
-    drawn = generator.dirichlet(concentration, size=n - d - 1)
-    return np.concatenate([center[None], np.eye(d), drawn])
-
-
 def fit_mixture_law(weights: np.ndarray, losses: np.ndarray, kind: Kind) -> MixtureLaw:
     """Of the mean over held-out sets, a law for each. Trials whose loss is no finite number are
     left out. Raises ValueError where too few are left."""
@@ -97,20 +83,26 @@ def cross_validate(
 def held_out(
     weights: np.ndarray, losses: np.ndarray, kind: Kind, folds: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(indices of the trials that did not diverge, their predicted mean losses), each by a law
-    fitted without its fold. Every trial is a fold by itself up to 30 of them, else there are 10
-    (trial i in fold i % folds). Trials of equal weights (seeds) share a fold."""
+    """(indices of the trials, their predicted mean losses), each by a law fitted without its fold.
+    Left out are neither trials that diverged nor, where 3 others are left, the mixtures with the
+    most of each source: a law is never without the corners of its design, and how badly it would
+    guess them says nothing of the mixtures between. Every mixture is a fold by itself up to 30 of
+    them, else there are 10; trials of equal weights (seeds) share a fold."""
     w, y = _trials(weights, losses)
     finite = np.isfinite(np.array(losses, np.float64).reshape(len(losses), -1)).all(axis=1)
-    _, group = np.unique(w.round(9), axis=0, return_inverse=True)
-    n_groups = int(group.max()) + 1
-    folds = folds or (n_groups if n_groups <= 30 else 10)
-    predicted = np.empty(len(y))
-    for fold in range(folds):
-        out = group.reshape(-1) % folds == fold
+    mixtures, group = np.unique(w.round(9), axis=0, return_inverse=True)
+    within = np.delete(np.arange(len(mixtures)), np.unique(mixtures.argmax(axis=0)))
+    if len(within) < 3:
+        within = np.arange(len(mixtures))
+    folds = folds or (len(within) if len(within) <= 30 else 10)
+    fold_of = np.full(len(mixtures), -1)
+    fold_of[within] = np.arange(len(within)) % folds
+    fold, predicted = fold_of[group.reshape(-1)], np.full(len(y), np.nan)
+    for i in range(folds):
+        out = fold == i
         if out.any():
             predicted[out] = fit_mixture_law(w[~out], y[~out], kind).predict(w[out])
-    return np.flatnonzero(finite), predicted
+    return np.flatnonzero(finite)[fold >= 0], predicted[fold >= 0]
 
 
 def propose(
@@ -164,42 +156,6 @@ def compare(
         )
         for kind in kinds
     }
-
-
-def minimise_on_simplex(
-    predict: Callable[[np.ndarray], np.ndarray], caps: np.ndarray, starts: int = 64
-) -> tuple[np.ndarray, float]:
-    """The lowest point with 0 <= w <= caps, sum w = 1: a pattern search that moves weight from one
-    source to another, from the corners and `starts` points at once. Deterministic; needs no
-    derivative."""
-    d = len(caps)
-    inside = np.random.default_rng(0).dirichlet(np.ones(d), size=starts)
-    w = project(np.concatenate([np.eye(d), inside]), caps)
-    value = predict(w)
-    moves = np.array([np.eye(d)[i] - np.eye(d)[j] for i in range(d) for j in range(d) if i != j])
-    step = 0.25
-    while step > 1e-5:
-        tried = project((w[:, None] + step * moves).reshape(-1, d), caps)
-        found = predict(tried).reshape(len(w), len(moves))
-        best = found.argmin(axis=1)
-        lower = found[np.arange(len(w)), best] < value - 1e-12 * np.abs(value)
-        moved = tried.reshape(len(w), len(moves), d)[np.arange(len(w)), best]
-        w[lower], value[lower] = moved[lower], found[np.arange(len(w)), best][lower]
-        if not lower.any():
-            step /= 2
-    at = int(value.argmin())
-    return w[at], float(value[at])
-
-
-def project(points: np.ndarray, caps: np.ndarray) -> np.ndarray:
-    """The nearest points [m, d] with 0 <= w <= caps, sum w = 1, by bisection of the shift
-    (Wang & Carreira-Perpinan 2013, arXiv 1309.1541, with upper bounds)."""
-    low, high = points.min(axis=1) - 1, points.max(axis=1)
-    for _ in range(60):
-        middle = (low + high) / 2
-        total = np.clip(points - middle[:, None], 0, caps).sum(axis=1)
-        low, high = np.where(total > 1, middle, low), np.where(total > 1, high, middle)
-    return np.clip(points - low[:, None], 0, caps)
 
 
 # --- the laws ----------------------------------------------------------------------------------
@@ -305,13 +261,6 @@ def _descend(theta: np.ndarray, w: np.ndarray, y: np.ndarray) -> tuple[np.ndarra
 # --- what both need ----------------------------------------------------------------------------
 
 
-def _weights(values: Sequence[float]) -> np.ndarray:
-    w = np.array(values, np.float64)
-    if w.ndim != 1 or not np.isfinite(w).all() or w.min() < 0 or abs(w.sum() - 1) > 1e-6:
-        raise ValueError(f"{list(values)}: no mixture; weights are 0 or more and sum to 1")
-    return w
-
-
 def _trials(weights: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(weights [n, d], losses [n, k]) of the trials that did not diverge."""
     w, y = np.array(weights, np.float64), np.array(losses, np.float64)
@@ -321,7 +270,7 @@ def _trials(weights: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.nda
     finite = np.isfinite(y).all(axis=1)
     w, y = w[finite], y[finite]
     for row in w:
-        _weights(row)
+        as_mixture(row)
     least = w.shape[1] + 1
     different = len(np.unique(w.round(9), axis=0))
     if different < least:
