@@ -19,9 +19,9 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from pipeline.config import Run
+from pipeline.exchange_files import exchange_bytes
 from pipeline.executor import connect
 from pipeline.named_files import Shard, look_for_files
-from pipeline.parts import exchange_bytes
 from pipeline.stages import document_stages, run_pipeline
 from pipeline.storage import input_size, is_folder, join, list_files, read_json, walk
 

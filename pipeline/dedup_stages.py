@@ -30,11 +30,13 @@ DEDUP_CODE = (
     "filters/kernels.py",
     "filters/words.py",
     "pipeline/exchange.py",
+    "pipeline/exchange_files.py",
     "pipeline/exchange_graph.py",
     "pipeline/exchange_near.py",
     "pipeline/exchange_paragraphs.py",
     "pipeline/exchange_resolve.py",
     "pipeline/exchange_scopes.py",
+    "pipeline/files.py",
     "pipeline/parts.py",
     "pipeline/schema.py",
 )

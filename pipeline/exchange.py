@@ -27,7 +27,8 @@ from dedup.paragraphs import Paragraphs, paragraph_ngrams
 from dedup.recall import sample_keys
 from dedup.scopes import scope_values, within
 from dedup.segments import Segments
-from pipeline.parts import Part, read_partition, read_tables
+from pipeline.exchange_files import read_partition
+from pipeline.parts import Part, read_tables
 from pipeline.schema import FATE
 
 KEYS = pa.schema(

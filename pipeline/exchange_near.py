@@ -24,7 +24,8 @@ from dedup.minhash import MinHash
 from dedup.recall import FLOOR, estimate, sample_pairs, share_a_band
 from dedup.verify import similar_pairs
 from pipeline.exchange import BANDS, SHINGLES, by_part, keyed, still_there
-from pipeline.parts import Part, in_corpus, read_partition, read_tables
+from pipeline.exchange_files import in_corpus, read_partition
+from pipeline.parts import Part, read_tables
 from pipeline.schema import FATE
 
 # weight: of a pair of the sample that measures recall; 0: the bands propose it

@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from dedup.paragraphs import DOCUMENT_RULE, Paragraphs, decide, seen_before, shared_ngrams
 from pipeline.exchange import KEEPERS, REPEATS, SIZES, WINDOWS, by_part, keyed, still_there
+from pipeline.exchange_files import in_corpus, read_partition
 from pipeline.exchange_resolve import ids_of
-from pipeline.parts import Part, in_corpus, read_partition, read_tables
+from pipeline.parts import Part, read_tables
 from pipeline.schema import FATE
 
 COUNTS = pa.schema(

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from dedup.cut import Cut, Spans, cut_spans
 from pipeline.exchange import KEEPERS, REPEATS, keyed
+from pipeline.exchange_files import read_partition
 from pipeline.exchange_graph import CLUSTERS
-from pipeline.parts import Part, read_partition, read_tables
+from pipeline.parts import Part, read_tables
 from pipeline.schema import FATE, REMOVAL
 from pipeline.tasks import Tally, text_bytes
 

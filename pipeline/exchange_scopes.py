@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.exchange import keyed
-from pipeline.parts import Part, read_partition, read_tables
+from pipeline.exchange_files import read_partition
+from pipeline.parts import Part, read_tables
 from pipeline.schema import FATE
 
 

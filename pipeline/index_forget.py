@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 
 from pipeline.build_config import ConfigError
 from pipeline.config import Run
+from pipeline.exchange_files import ExchangeWriter, read_partition
 from pipeline.executor import Cluster, make_task
 from pipeline.index import SIGNED, fates_of
 from pipeline.index_store import IDS, Entry, dedup_of, finish, located, read_index
-from pipeline.parts import ExchangeWriter, Part, TableWriter, read_partition, read_tables
+from pipeline.parts import Part, TableWriter, read_tables
 from pipeline.state import State
 from pipeline.storage import absolute, code_version, delete, join
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from filters.kernels import text_buffers
 from pipeline.executor import StageError
-from pipeline.parts import File, Part, read_tables
+from pipeline.files import File
+from pipeline.parts import Part, read_tables
 from pipeline.storage import join, sweep, write_json
 
 DIGEST = pa.schema([("id", pa.string()), ("sha256", pa.binary(32))])

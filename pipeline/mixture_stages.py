@@ -46,6 +46,8 @@ PACK_CODE = (
     "pipeline/mixture_groups.py",
     "pipeline/mixture_stages.py",
     "pipeline/mixture_tasks.py",
+    "pipeline/exchange_files.py",
+    "pipeline/files.py",
     "pipeline/parts.py",
 )
 PACKED_PART_TOKENS = 1 << 26  # one packed file; what a pack task holds

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.controls import Control, degrade
+from pipeline.exchange_files import read_partition
 from pipeline.mixture import (
     BUCKETS,
     KEY_BITS,
@@ -24,7 +25,7 @@ from pipeline.mixture import (
     choose_documents,
 )
 from pipeline.mixture_groups import columns_of, groups_of, validation_buckets
-from pipeline.parts import Part, read_partition, read_tables
+from pipeline.parts import Part, read_tables
 from pipeline.schema import tokens_schema
 from train.packing import write_packed
 

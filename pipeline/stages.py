@@ -48,7 +48,7 @@ FILTER_CODE = (
     *("filters", "pipeline/steps.py", "pipeline/apply.py", "pipeline/redecide.py"),
     *("pipeline/tasks.py", "pipeline/schema.py"),
 )
-WRITER_CODE = ("pipeline/parts.py",)
+WRITER_CODE = ("pipeline/parts.py", "pipeline/files.py")
 
 # What --until may name, in order.
 LAST = ("ingest", "filter", "dedup", "tokenizer", "tokenize", "pack", "train")

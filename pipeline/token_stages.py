@@ -24,6 +24,7 @@ TOKEN_CODE = (
     "filters/kernels.py",
     "pipeline/tasks.py",
     "pipeline/schema.py",
+    "pipeline/files.py",
     "pipeline/parts.py",
     "pipeline/tokenizer_sample.py",
 )

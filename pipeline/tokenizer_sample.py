@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters.kernels import hash_strings
+from pipeline.files import located
 from pipeline.mixture import Mixture, epochs_cap, group_weights, unimax
 from pipeline.mixture_groups import columns_of, groups_of
-from pipeline.parts import located
 from pipeline.storage import open_input
 from tokenizer.train import Sample
 
