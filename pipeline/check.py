@@ -49,9 +49,10 @@ def check(run: Run, limit: int) -> Report:
             "",
             f"sources.{name}: {len(mine)} shards, {first['in']} records tried, {last['kept']} kept",
         ]
-        n = max(manifest["stages"]["ingest"][name]["kept"], 1)
+        n_texts = max(manifest["stages"]["ingest"][name]["kept"], 1)
         for rule, times in fired[name].most_common():
-            lines.append(f"  {rule:<44}{times:>6} of {n}")
+            n = first["in"] if rule.startswith("ingest.") else n_texts
+            lines.append(f"  {rule:<50}{times:>6} of {n}")
             if times > ALWAYS * n and n >= 10:
                 warnings.append(f"sources.{name}: {rule} fires on {times} of {n} documents")
         silent = [
