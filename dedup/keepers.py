@@ -7,7 +7,8 @@ tools) would remove it for a document that it is not similar to. Marin lost 97% 
 (marin-community/marin #6854).
 
 The set depends on the edges and the order only, and on each component of the graph by itself. One
-sort of the edges, then one pass over them: half a microsecond and some 100 bytes for each edge.
+sort of the edges, then one pass over them: .14 microseconds and 24 bytes for each edge, beside its
+own 32 (6 million edges of one component).
 """
 
 import numpy as np
@@ -26,10 +27,11 @@ def choose_keepers(edges: pa.Table, docs: pa.Table, similarity: float) -> pa.Tab
     similar; `threshold` is `similarity`."""
     doc = docs["doc"].to_numpy()
     by_order = np.lexsort((doc, docs["order"].to_numpy()))
-    rank = np.empty(len(doc), np.int64)
+    rank = np.empty(len(doc), np.int32)  # a component of a million copies has 16 million edges
     rank[by_order] = np.arange(len(doc))  # a document's place in the total order
-    rank_a, rank_b = (rank[np.searchsorted(doc, edges[end].to_numpy())] for end in ("a", "b"))
-    earlier, later = np.minimum(rank_a, rank_b), np.maximum(rank_a, rank_b)
+    earlier, later = (rank[np.searchsorted(doc, edges[end].to_numpy())] for end in ("a", "b"))
+    turned = earlier > later
+    earlier[turned], later[turned] = later[turned], earlier[turned]
 
     visit = np.lexsort((earlier, later))
     measured = edges["similarity"].to_numpy()

@@ -109,7 +109,7 @@ def keepers_partition(
     partition: int,
     partitions: int,
 ) -> dict[str, Any]:
-    """Fates and clusters of whole components. Some 100 bytes an edge."""
+    """Fates and clusters of whole components. Some 60 bytes an edge."""
     rows = read_partition(part.root, edges, partition, partitions, EDGES)
     docs = read_partition(part.root, nodes, partition, partitions, NODES)
     docs = docs.group_by(NODES.names).aggregate([]).sort_by("doc").combine_chunks()
