@@ -83,9 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         sub = add_run(name, command, text, example)
         sub.add_argument("config", metavar="CONFIG", help="a TOML file")
-        sub.add_argument(
-            "--out", type=options.directory, metavar="DIR", help="default: out/<name of CONFIG>"
-        )
+        text = f"default: out/{'ablations/' if name == 'ablate' else ''}<name of CONFIG>"
+        sub.add_argument("--out", type=options.directory, metavar="DIR", help=text)
         options.add_set(sub)
         return sub
 
