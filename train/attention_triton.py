@@ -42,7 +42,7 @@ def default_tiles(head_dim: int, bytes_each: int) -> dict[str, Tiles]:
     """Of each kernel. They fit an SM's 227 KiB of shared memory and its registers (`python -m
     benchmarks.attention --compile`); not tuned on a GPU yet."""
     if bytes_each == 4:
-        tiles = Tiles(64, 32, 4, 2) if head_dim <= 128 else Tiles(32, 16, 4, 1)
+        tiles = Tiles(32, 16, 4, 1)  # no matrix units in full float32: larger ones spill kilobytes
         return {"forward": tiles, "keys": tiles, "queries": tiles}
     if head_dim <= 64:
         return {
