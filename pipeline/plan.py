@@ -42,6 +42,8 @@ class TrainingPlan(NamedTuple):
     optimum: Optimum
     shape: Model
     gpu_hours: float
+    mfu: float  # share of the peak, at which these are
+    gpu_tflops: float  # peak
     sources: list[SourcePlan]  # none where no finished run is known
     most_tokens: float | None  # that the corpus gives at these weights and caps
     repeated_loss: float | None  # the law's, at what the repeated tokens are worth
@@ -74,6 +76,8 @@ def plan_training(
         optimum=optimum,
         shape=shape_of(optimum.n_weights, vocab_size),
         gpu_hours=flops / (mfu * gpu_tflops * 1e12 * 3600),
+        mfu=mfu,
+        gpu_tflops=gpu_tflops,
         sources=sources,
         most_tokens=most_tokens(sources, run.mixture),
         repeated_loss=LAWS[law].loss(optimum.n_weights, max(worth, 1.0)) if sources else None,
@@ -136,13 +140,14 @@ def most_tokens(sources: list[SourcePlan], config: Mixture | None) -> float | No
 
 def render_training(plan: TrainingPlan, gpu_gb: float, sequence_length: int) -> str:
     best, shape = plan.optimum, plan.shape
+    rate = f"{plan.mfu:.0%} of a peak of {plan.gpu_tflops:g} TFLOP/s"
     lines = [
         f"{plan.flops:.3g} operations, by the law of {plan.law}",
         f"  model      {_big(best.n_weights)} weights: about {shape.n_layers} layers of "
         f"{shape.dim}, {shape.n_heads} heads, {_big(shape.vocab_size)} vocabulary",
         f"  tokens     {_big(best.n_tokens)}, {best.n_tokens / best.n_weights:.1f} a weight",
         f"  loss       {best.loss:.3f} nats a token, on the law's own data: no promise for yours",
-        f"  GPU-hours  {plan.gpu_hours:,.4g}",
+        f"  GPU-hours  {plan.gpu_hours:,.4g}, at {rate}",
     ]
     lines += _render_sources(plan) + _render_memory(plan, gpu_gb, sequence_length)
     return "\n".join(lines)

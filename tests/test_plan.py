@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -115,7 +116,7 @@ def test_the_command(out, tmp_path, capsys):
     found = json.loads(last)
     assert found["ok"] and found["enough"]
     assert found["sources"]["web"]["available"] == 9_000_000
-    assert "GPU-hours" in text
+    assert re.search(r"GPU-hours +7\.022e-07, at 40% of a peak of 989 TFLOP/s", text)
     assert main(["plan", str(path), "--flops", "1e12", "--out", str(tmp_path / "none")]) == 1
     with pytest.raises(SystemExit):
         main(["plan", str(path), "--flops", "-1"])
