@@ -57,24 +57,28 @@ def render_summary(manifest: dict[str, Any]) -> str:
 def _near_duplicates(near: dict[str, Any]) -> list[str]:
     """The share of similar pairs that was proposed, beside what the S-curve promises, and of those
     that are no longer two kept documents; and the large clusters."""
-    proposed, similar = near["candidate_pairs"], near["verified_pairs"]
+    pairs, similar = near["candidate_pairs"], near["verified_pairs"]
     banding = f"{near['bands']} bands of {near['rows']} rows"
     lines = [
         "",
-        f"near-duplicates: {banding} proposed {proposed:,} pairs, {similar:,} were similar",
+        f"near-duplicates: {banding} proposed {pairs:,} pairs; {similar:,} are similar "
+        f"({similar / max(pairs, 1):.0%}), the others stay",
     ]
     recall = near["recall"]
     rows = [(f"from {at}", row) for at, row in recall["by_similarity"].items()]
+    if recall["pairs"]:
+        lines.append(
+            f"  {'':<14}{'proposed':<26}{'expected':<11}{'parted':<26}{'pairs sampled':>13}"
+        )
     for name, row in [*rows, ("all similar", recall)]:
         if row["pairs"]:
-            shares = [
-                f"{share} {row[share]:.3f} ({low:.3f} to {high:.3f})"
+            proposed, parted = (
+                f"{row[share]:.3f} ({low:.3f} to {high:.3f})"
                 for share in ("proposed", "parted")
                 for low, high in [row[f"{share}_interval"]]
-            ]
+            )
             lines.append(
-                f"  {name:<12} {shares[0]}, expected {row['expected']:.3f}; {shares[1]}; "
-                f"{row['pairs']:,} sampled"
+                f"  {name:<14}{proposed:<26}{row['expected']:<11.3f}{parted:<26}{row['pairs']:>13,}"
             )
     for row in near["largest_clusters"][:10]:
         span = f"{row['min_similarity']:.2f} to {row['max_similarity']:.2f}"
@@ -88,7 +92,7 @@ def _near_duplicates(near: dict[str, Any]) -> list[str]:
 
 def _shared(shared: dict[str, Any]) -> str:
     if not shared["words"]:
-        return "share no run of words"
+        return "share no run of words, or their texts are not here (an index)"
     text = " ".join(shared["text"].split())[:50]
     return f"share {shared['fraction']:.0%} of their words, {shared['words']:,} in a row: {text}"
 

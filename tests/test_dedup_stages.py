@@ -114,7 +114,7 @@ def test_the_manifest_tells_of_recall_and_of_large_clusters(finished):
     assert 0 < near["precision_of_candidates"] <= 1
     summary = render_summary(finished[1])
     assert "cluster hub-17: 30 documents, 1 kept" in summary and "in a row: w" in summary
-    assert "proposed 1.000" in summary
+    assert "all similar   1.000 (" in summary
 
 
 @pytest.mark.parametrize(
