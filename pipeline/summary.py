@@ -66,7 +66,7 @@ def _near_duplicates(near: dict[str, Any]) -> list[str]:
     ]
     recall = near["recall"]
     rows = [(f"from {at}", row) for at, row in recall["by_similarity"].items()]
-    if recall["pairs"]:
+    if any(row["pairs"] for _, row in rows):
         lines.append(
             f"  {'':<14}{'proposed':<26}{'expected':<11}{'parted':<26}{'pairs sampled':>13}"
         )
