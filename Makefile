@@ -42,6 +42,7 @@ clean:
 peers:
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet -r benchmarks/requirements.txt
+	.venv-peers/bin/python -m pip install --quiet --no-deps text-dedup==0.4.0
 
 # The main job on real input (configs/real.toml); its code shard is this machine's standard library.
 real: $(READY)

@@ -164,12 +164,16 @@ def repeated(python: str, folder: Path, name: str, repeats: int) -> dict:
     return found
 
 
+class Failed(Exception):
+    """What a child process wrote to stderr."""
+
+
 def child(python: str, folder: Path, *arguments: str) -> dict:
     command = [python, "-m", "benchmarks.dedup", "--shards", str(folder), *arguments]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, env=env)
     if done.returncode:
-        raise SystemExit(f"{arguments} failed:\n{done.stderr[-2000:]}")
+        raise Failed(f"{arguments} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -183,7 +187,11 @@ def compare(sizes: list[int], peers: str | None, peers_documents: list[int], rep
                 if name == "ours":
                     found = repeated(sys.executable, folder, name, repeats)
                 else:
-                    found = repeated(peers or "", folder, name, 1)
+                    try:
+                        found = repeated(peers or "", folder, name, 1)
+                    except (Failed, FileNotFoundError) as error:
+                        print(f"{name}: skipped: {str(error).strip().splitlines()[-1]}")
+                        continue
                 figures[name][n] = found
                 ms = 1000 * found["cpu_s"] / n
                 print(
