@@ -75,17 +75,17 @@ def shared_text(texts: list[str]) -> Shared:
     sets = np.concatenate([np.unique(mine) for mine in of_text])
     found, n_texts = np.unique(sets, return_counts=True)
     shared = found[n_texts >= max(2, len(texts) / 2)]
-    best, most = (0, 0, 0), 0  # text, first window and the one after the last; windows
+    best, most = (0, 0), 0  # text and first window; windows
     for i, mine in enumerate(of_text):
         inside = np.isin(mine, shared).astype(np.int8)
         first, past = np.flatnonzero(np.diff(inside, prepend=0, append=0)).reshape(-1, 2).T
         longest = int(np.argmax(past - first)) if len(first) else 0
         if len(first) and past[longest] - first[longest] > most:
-            best, most = (i, first[longest], past[longest]), past[longest] - first[longest]
+            best, most = (i, int(first[longest])), int(past[longest] - first[longest])
     if not most:
         return Shared("", 0, 0.0)
-    i, first, past = best
-    word = words.word_offsets[i] + first
+    i, window = best
+    word = words.word_offsets[i] + window
     start, end = words.word_start[word], words.word_end[word + most + WORDS - 2]
     text = data[offsets[i] + start : offsets[i] + end].tobytes().decode()
-    return Shared(text, int(most) + WORDS - 1, float(np.isin(sets, shared).mean()))
+    return Shared(text, most + WORDS - 1, float(np.isin(sets, shared).mean()))

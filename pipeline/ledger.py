@@ -133,7 +133,7 @@ def digest_part(part: Part, path: str | None) -> dict[str, Any]:
     tables = []
     for table in read_tables(part.root, path, ["id", "text"]):
         data, offsets = text_buffers(table["text"])
-        ends, view = offsets.tolist(), memoryview(data)
+        ends, view = offsets.tolist(), data.data
         hashes = [hashlib.sha256(view[a:b]).digest() for a, b in itertools.pairwise(ends)]
         tables.append(pa.table({"id": table["id"], "sha256": hashes}, schema=DIGEST))
     rows = pa.concat_tables(tables).sort_by([("id", "ascending"), ("sha256", "ascending")])
