@@ -10,7 +10,8 @@ decoding) -> its text. The engines take turns; CPU time of this process.
 
 corpusmill's model was fitted on these pages among others, so the score of this run is in-sample and
 flatters it. The held-out score, by `benchmarks/fit_extract.py`, is printed beside it and is the one
-that counts.
+that counts. Manuals (benchmarks/documentation.py), which it was not fitted on, are scored beside
+that where this machine has them.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.documentation import KINDS, manuals
 from pipeline.extract.encoding import decode_html
 from pipeline.extract.html import Extract, html_to_text
 
@@ -85,6 +87,24 @@ def score(pages: list[tuple[int, int, int]]) -> tuple[float, float, float]:
     return 2 * p * r / (p + r), p, r
 
 
+def documentation_scores() -> dict[str, dict[str, float]]:
+    """F1 of each engine on each kind of manual that is here."""
+    found: dict[str, dict[str, float]] = {}
+    for kind, place in KINDS.items():
+        pages = manuals(place)
+        if not pages:
+            print(f"{kind}: not on this machine; benchmarks/documentation.py says what to install")
+            continue
+        wanted = [shingles(p.wanted) for p in pages]
+        for engine in ENGINES:
+            texts = [html_to_text(p.html, Extract(engine=engine))[0] for p in pages]
+            f1, _, _ = score([page_score(t, w) for t, w in zip(texts, wanted, strict=True)])
+            found.setdefault(kind, {})[engine] = round(f1, 4)
+        scores = "  ".join(f"{engine} {f1:.3f}" for engine, f1 in found[kind].items())
+        print(f"{kind:<26} {len(pages)} pages, F1: {scores}")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -128,6 +148,7 @@ def main() -> None:
         f"corpusmill, held out (benchmarks/fit_extract.py): F1 {held_out['f1']:.3f}  "
         f"P {held_out['precision']:.3f}  R {held_out['recall']:.3f}; folds {by_fold}"
     )
+    documentation = documentation_scores()
     rate = {engine: figures[engine]["pages_per_s"] for engine in ENGINES}
     ratios = {e: round(rate["corpusmill"] / rate[e], 2) for e in ENGINES[1:]}
     commit = subprocess.run(
@@ -137,7 +158,11 @@ def main() -> None:
         json.dumps(
             {
                 "name": "extract",
-                "figures": {**figures, "corpusmill_held_out": held_out},
+                "figures": {
+                    **figures,
+                    "corpusmill_held_out": held_out,
+                    "documentation": documentation,
+                },
                 "ratios": ratios,
                 "machine": f"{os.cpu_count()} cores, {platform.machine()}",
                 "versions": {e: version(e) for e in ENGINES[1:]},

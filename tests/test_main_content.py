@@ -129,6 +129,23 @@ def test_wiki():
     )
 
 
+def test_a_wikis_tables():
+    body = """<div id="content" class="mw-body"><h1>Rhone</h1><div class="mw-parser-output">
+    <table class="infobox"><tr><th>Length<td>812 km<tr><th>Source<td>Rhone Glacier</table><p>The
+    <b>Rhone</b> is a major river in <a href="/F">France</a> and <a href="/S">Switzerland</a>,
+    rising in the Alps and flowing west and south through Lake Geneva before discharging into the
+    sea.</p><h2>Tributaries</h2><table class="wikitable"><tr><th>River<th>Length<th>Mouth<tr><td>
+    Arve<td>108 km<td>Geneva<tr><td>Isere<td>286 km<td>Valence</table><p>The largest of these by
+    discharge is the Saone, which joins it in the middle of Lyon.</p></div></div>"""
+    assert extract(body, "Rhone") == (
+        "Length\t812 km\nSource\tRhone Glacier\n\nThe Rhone is a major river in France and "
+        "Switzerland, rising in the Alps and flowing west and south through Lake Geneva before "
+        "discharging into the sea.\n\nTributaries\n\nRiver\tLength\tMouth\nArve\t108 km\tGeneva\n"
+        "Isere\t286 km\tValence\n\nThe largest of these by discharge is the Saone, which joins it "
+        "in the middle of Lyon."
+    )
+
+
 def test_recipe():
     body = """<article><h1>Potato soup</h1><p>This soup is what my grandmother made on cold days,
     and it tastes even better when it is warmed up again on the next.</p><h2>Ingredients</h2><ul>
@@ -210,6 +227,18 @@ def test_navigation_alone_is_nothing():
     )
     assert extract(f'<div class="grid">{body}</div>', "Site") == ""
     assert extract("", "Site") == ""
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["首页 新闻 桥梁再次关闭维修 市长宣布辞职", "ホーム 橋が再び閉鎖 市長が辞任を表明",
+     "الرئيسية أخبار رياضة", "หน้าแรก ข่าว สะพานปิดซ่อมอีกครั้ง"],
+    ids=["zh", "ja", "ar", "th"],
+)  # fmt: skip
+def test_navigation_alone_is_nothing_in_any_script(names):
+    items = "".join(f'<li><a href="/{i}">{name}</a></li>' for i, name in enumerate(names.split()))
+    page = f"<nav><ul>{items}</ul></nav><div class='list'><ul>{items}</ul></div>"
+    assert html_to_text(f"<title>x</title><body>{page}")[0] == ""
 
 
 def test_a_page_without_links_is_text():
