@@ -50,7 +50,7 @@ def run_ours(folder: Path, out: Path) -> Ran:
     minhash = {"similarity": SIMILARITY, "recall": RECALL, "words": N}
     n = len(list(folder.iterdir())) * SHARD
     config = {"name": "b", "sources": {"s": source}}
-    config |= {"dedup": {"minhash": minhash, "partitions": max(4, n // 25_000)}}
+    config |= {"dedup": {"minhash": minhash, "partitions": max(1, n // 25_000)}}
     started = time.process_time()
     with connect("off") as cluster:
         manifest = run_pipeline(parse(config), str(out), cluster)
