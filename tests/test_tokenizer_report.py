@@ -1,5 +1,7 @@
 """tokenizer/report.py: counts by group that can be checked by hand; a second tokenizer."""
 
+from xml.etree import ElementTree
+
 import pyarrow as pa
 import pytest
 
@@ -77,6 +79,14 @@ def test_beside_its_own_export_the_figures_are_equal(model):
     text = render(rows)
     assert text.count("language de") == 2 and "tokenizer.json" in text
     assert bars_svg(rows).count("<rect") == 1 + len(rows)
+
+
+def test_the_plot_has_room_for_long_names():
+    row = {"tokenizer": "a.model", "by": "declared language", "group": "x" * 40}
+    root = ElementTree.fromstring(bars_svg([row | {"bytes_per_token": 3.2}]))
+    frame, bar = root.iter("{http://www.w3.org/2000/svg}rect")
+    assert float(bar.get("x")) > 6 * 58  # letters of 6 and less
+    assert float(frame.get("width")) > float(bar.get("x")) + float(bar.get("width"))
 
 
 def test_neither_a_model_nor_a_json(tmp_path):

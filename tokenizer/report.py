@@ -167,10 +167,11 @@ def bars_svg(rows: list[dict[str, Any]]) -> str:
     most = max([row["bytes_per_token"] for row in rows], default=1) or 1
     at = {(row["tokenizer"], row["by"], row["group"]): row["bytes_per_token"] for row in rows}
     height = 14 * len(names) + 10
+    left = 20 + 6.2 * max([len(f"{by} {group}") for by, group in groups], default=0)
     parts, y = [], 30.0
     for by, group in groups:
         label = escape(f"{by} {group}".strip())
-        parts.append(f'<text x="150" y="{y + 11}" text-anchor="end">{label}</text>')
+        parts.append(f'<text x="{left:.0f}" y="{y + 11}" text-anchor="end">{label}</text>')
         for i, name in enumerate(names):
             value = at.get((name, by, group))
             if value is None:
@@ -178,8 +179,9 @@ def bars_svg(rows: list[dict[str, Any]]) -> str:
             top, width = y + 14 * i, 380 * value / most
             fill = ("#1f5fbf", "#c9d8ee")[i % 2]
             parts.append(
-                f'<rect x="156" y="{top}" width="{width:.1f}" height="12" fill="{fill}" '
-                f'stroke="#1f5fbf"/><text x="{160 + width:.1f}" y="{top + 10}">{value:.2f}</text>'
+                f'<rect x="{left + 6:.0f}" y="{top}" width="{width:.1f}" height="12" fill="{fill}" '
+                f'stroke="#1f5fbf"/><text x="{left + 10 + width:.1f}" y="{top + 10}">'
+                f"{value:.2f}</text>"
             )
         y += height
     legend = " · ".join(
@@ -187,8 +189,8 @@ def bars_svg(rows: list[dict[str, Any]]) -> str:
         for i, name in enumerate(names)
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 {y + 10:.0f}" '
-        'font-family="sans-serif" font-size="11"><rect width="600" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + 440:.0f} {y + 10:.0f}" '
+        f'font-family="sans-serif" font-size="11"><rect width="{left + 440:.0f}" '
         f'height="{y + 10:.0f}" fill="white"/><text x="12" y="18">Bytes a token ({legend})</text>'
         f"{''.join(parts)}</svg>\n"
     )
