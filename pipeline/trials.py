@@ -24,15 +24,26 @@ from pipeline.executor import Cluster, Task, make_task, run_stage
 from pipeline.parts import Part, record_path
 from pipeline.questions import load_task
 from pipeline.state import input_path
-from pipeline.storage import code_version, delete, input_identity, join, list_files, read_json
+from pipeline.storage import (
+    code_version,
+    delete,
+    input_identity,
+    join,
+    list_files,
+    read_json,
+    versions,
+)
 from tokenizer.encode import digest as tokenizer_digest
 from tokenizer.encode import token_bytes
 from train.config import Train
 
-MODEL_CODE = ("train/attention.py", "train/config.py", "train/loader.py", "train/model.py")
+MODEL_CODE = (
+    *("train/attention.py", "train/config.py", "train/loader.py", "train/model.py"),
+    *("train/sources.py", "train/update.py"),
+)
 TRAINING_CODE = (
-    *("train/loop.py", "train/optimizer.py", "train/schedule.py", "train/spikes.py"),
-    *("train/update.py", *MODEL_CODE),
+    *("train/evaluate.py", "train/loop.py", "train/metrics.py", "train/optimizer.py"),
+    *("train/schedule.py", "train/spikes.py", *MODEL_CODE),
 )
 MEASURE_CODE = ("train/measures.py", "pipeline/questions.py", *MODEL_CODE)
 DONE, DIVERGED = "done", "diverged"
@@ -70,6 +81,7 @@ def _training(ablation: Ablation, p: Prepared, trial: Trial) -> Task:
     args |= {"validation": sources, "bytes_per_token": p.bytes_per_token}
     args |= {"tokenizer": tokenizer_digest(p.tokenizer), "folder": folder}
     identity = [p.content, asdict(config), args["tokenizer"], code_version(*TRAINING_CODE)]
+    identity += [versions("torch")]  # another one gives other last digits
     task = make_task(f"{trial.arm}, seed {trial.seed}", train_trial, args, *identity)
     task.args["key"] = task.key
     return task._replace(gpus=int(config.device == "cuda"))
@@ -93,6 +105,7 @@ def _measuring(ablation: Ablation, p: Prepared, trial: Trial, trained: dict[str,
         args,
         contents,
         code_version(*MEASURE_CODE),
+        versions("torch"),
     )
     return task._replace(gpus=int(config.device == "cuda"))
 
