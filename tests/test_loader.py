@@ -179,3 +179,7 @@ def test_mistakes_are_named(paths, tmp_path):
     write_packed(none, [], 16, vocab_size=90, tokenizer_digest="d2")
     with pytest.raises(ValueError, match="no rows"):
         PackedRows([none])
+    rows = PackedRows(paths)
+    rows.vocab_size = 3  # as a file would say that was changed
+    with pytest.raises(ValueError, match="is outside their vocabulary of 3; pack them again"):
+        rows.read(np.arange(4))

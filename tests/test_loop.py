@@ -126,6 +126,11 @@ def test_mistakes_stop_before_training(packed, tmp_path):
         train(config(), [packed], str(tmp_path), say=str)
     with pytest.raises(ValueError, match="packed with tokenizer d1, not d9"):
         train(config(), [packed], str(tmp_path / "b"), tokenizer_digest="d9", say=str)
+    other = str(tmp_path / "other.arrow")
+    ones = [("x", "web", np.full(64, VOCAB))]
+    write_packed(other, ones, 64, vocab_size=VOCAB + 1, tokenizer_digest="d2")
+    with pytest.raises(ValueError, match="held out as x, but packed with another tokenizer"):
+        train(config(), [packed], str(tmp_path / "d"), eval_paths={"x": [other]}, say=str)
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="torch finds no GPU"):
             train(config(device="cuda"), [packed], str(tmp_path / "c"), say=str)

@@ -112,6 +112,11 @@ class PackedRows:
             tokens[i] = self._tokens[b][row]
             offsets, values = self._lengths[b]
             lengths.append(values[offsets[row] : offsets[row + 1]])
+        if (largest := int(tokens.max(initial=0))) >= self.vocab_size:  # a GPU would not say which
+            raise ValueError(
+                f"packed rows: token id {largest} is outside their vocabulary of "
+                f"{self.vocab_size}; pack them again"
+            )
         return tokens, np.concatenate(lengths), np.array([len(n) for n in lengths])
 
 

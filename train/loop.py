@@ -8,56 +8,21 @@ numpy and pyarrow only:
 """
 
 import contextlib
-import dataclasses
 import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
-from train import checkpoint, metrics, parallel, spikes, tensorboard, update
+from train import checkpoint, metrics, parallel, spikes, update
 from train.config import Train, parameter_count
 from train.evaluate import evaluate
 from train.loader import Loader, PackedRows
-from train.model import Transformer
-from train.optimizer import make_optimizers
 from train.plot import loss_svg
+from train.run import Diverged, Run, discard_abandoned, go_back, make_run, resume, save
 from train.schedule import first_row, learning_rate
-from train.sources import Sources, documents_of
 
 __all__ = ["Diverged", "Train", "train"]
-
-
-class Diverged(ValueError):
-    """The loss is not finite, or has spikes that its data does not explain."""
-
-
-@dataclasses.dataclass
-class Run:
-    """What the steps of a run share. step: updates done, of which log has a line each."""
-
-    config: Train
-    paths: Sequence[str]
-    out_dir: str
-    tokenizer: str | None
-    ranks: parallel.Ranks
-    model: Transformer
-    wrapped: torch.nn.Module  # what to call
-    optimizers: list[torch.optim.Optimizer]
-    scale: update.LossScale
-    sources: Sources
-    bytes_per_token: Mapping[str, float]
-    eval_paths: Mapping[str, Sequence[str]]
-    identity: dict
-    writer: checkpoint.Writer
-    say: Callable[[str], None]
-    step: int = 0
-    log: list[dict] = dataclasses.field(default_factory=list)
-    excluded: list[int] = dataclasses.field(default_factory=list)  # rows, after spikes
-    n_spikes: int = 0
-    board: tensorboard.EventFile | None = None
 
 
 def train(
@@ -87,11 +52,12 @@ def train(
         ranks = at_the_end.enter_context(parallel.joined(config))
         metrics.check_bytes(bytes_per_token or {})
         rows = PackedRows(packed_paths)
-        run = _make_run(config, packed_paths, out_dir, tokenizer_digest, rows, ranks, say)
+        _check_held_out(rows, eval_paths or {})
+        run = make_run(config, packed_paths, out_dir, tokenizer_digest, rows, ranks, say)
         at_the_end.callback(run.writer.close)
         run.bytes_per_token, run.eval_paths = bytes_per_token or {}, eval_paths or {}
-        _discard_abandoned(run)
-        newest = _resume(run, checkpoint.latest(str(run.writer.directory)))
+        discard_abandoned(run)
+        newest = resume(run, checkpoint.latest(str(run.writer.directory)))
         start, passes = run.step, first_row(config.steps, config) / len(rows)
         n_parameters = parameter_count(run.model.config)
         run.say(
@@ -100,10 +66,10 @@ def train(
             f"{start} of {config.steps} steps done"
         )
         if config.max_spike_z and not newest:
-            _save(run)  # there is always one to go back to
+            save(run)  # there is always one to go back to
             run.writer.wait()
         while spiked := _steps(run):
-            _go_back(run, spiked)
+            go_back(run, spiked)
         run.writer.wait()
         parallel.barrier(ranks)
         if ranks.rank == 0:
@@ -121,67 +87,14 @@ def train(
         }
 
 
-def _make_run(
-    config: Train,
-    paths: Sequence[str],
-    out_dir: str,
-    tokenizer: str | None,
-    rows: PackedRows,
-    ranks: parallel.Ranks,
-    say: Callable[[str], None] | None,
-) -> Run:
-    model = Transformer(
-        config.model(rows.vocab_size),
-        config.seed,
-        config.attention,
-        z_loss=config.z_loss,
-        embedding_gradient=config.embedding_gradient,
-        recompute=config.activation_checkpointing,
-    ).to(ranks.device)
-    if config.compile:
-        for block in model.blocks:
-            block.compile()
-    wrapped = parallel.wrap(model, config, ranks)
-    return Run(
-        config=config,
-        paths=paths,
-        out_dir=out_dir,
-        tokenizer=tokenizer,
-        ranks=ranks,
-        model=model,
-        wrapped=wrapped,
-        optimizers=make_optimizers(model, config),
-        scale=update.LossScale(update.FIRST_SCALE if config.precision == "fp16" else 1.0),
-        sources=Sources(paths),
-        bytes_per_token={},
-        eval_paths={},
-        identity=checkpoint.identity_of(
-            config, tokenizer=rows.tokenizer, rows=len(rows), sequence_length=rows.sequence_length
-        ),
-        writer=checkpoint.Writer(
-            str(Path(out_dir) / "checkpoints"), config.keep_checkpoints, ranks.rank, ranks.world
-        ),
-        say=(say or _to_stderr) if ranks.rank == 0 else (lambda line: None),
-    )
-
-
-def _resume(run: Run, path: str | None) -> str | None:
-    """Goes to the state of a checkpoint; to the start without one."""
-    excluded: set[int] = set()
-    if path:
-        run.step, extra = checkpoint.load(path, run.model, run.optimizers, run.identity)
-        run.scale = update.LossScale(**extra["loss_scale"])
-        excluded.update(extra["excluded"])
-    met = spikes.recorded(run.out_dir)
-    run.n_spikes = len(met)
-    run.excluded = sorted(excluded.union(*(spike["rows"] for spike in met)))
-    run.log = metrics.read(run.out_dir, run.step)
-    parallel.barrier(run.ranks)  # all have read it
-    if run.ranks.rank == 0:
-        metrics.keep(run.out_dir, run.log)
-        if run.config.tensorboard:
-            run.board = tensorboard.EventFile(Path(run.out_dir) / "tensorboard")
-    return path
+def _check_held_out(rows: PackedRows, eval_paths: Mapping[str, Sequence[str]]) -> None:
+    for name, paths in eval_paths.items():
+        there = PackedRows(paths)
+        if (there.vocab_size, there.tokenizer) != (rows.vocab_size, rows.tokenizer):
+            raise ValueError(
+                f"{paths[0]}: held out as {name}, but packed with another tokenizer than the rows "
+                "to train on; pack it with theirs"
+            )
 
 
 def _steps(run: Run) -> dict | None:
@@ -258,55 +171,9 @@ def _after_step(run: Run, line: dict) -> None:
             run.board.add(line)
     run.writer.check()
     if last or run.step % config.checkpoint_every == 0:
-        _save(run)
+        save(run)
     if last or run.step % max(1, config.steps // 20) == 0:
         run.say(metrics.progress(line, config))
-
-
-def _save(run: Run) -> None:
-    extra: dict = {"loss_scale": dataclasses.asdict(run.scale), "excluded": run.excluded}
-    extra["spikes"] = run.n_spikes
-    run.writer.save(run.step, run.model, run.optimizers, run.identity, extra)
-
-
-def _go_back(run: Run, spike: dict) -> None:
-    """To a checkpoint before the rows concerned, which are left out from there on."""
-    config, done = run.config, spikes.recorded(run.out_dir)
-    if len(done) >= config.max_spikes:
-        raise Diverged(
-            f"train: step {spike['step']}: spike {len(done) + 1} (loss {spike['loss']}), more than "
-            f"max_spikes; lower learning_rate, in a new output directory, or raise max_spike_z"
-        )
-    run.writer.wait()
-    parallel.barrier(run.ranks)
-    step = spike["step"] - 1  # counted from 0
-    path = checkpoint.before(str(run.writer.directory), step - config.spike_steps + 1)
-    assert path is not None, run.writer.directory
-    loader = Loader(run.paths, config, excluded=run.excluded)
-    first = max(step - config.spike_steps + 1, int(path[-8:]))
-    rows = {int(r) for s in range(first, step + 1) for b in loader.step(s) for r in b.rows}
-    spike |= {"back_to": int(path[-8:]), "rows": sorted(rows)}
-    if run.ranks.rank == 0:
-        spikes.record(run.out_dir, {**spike, "documents": documents_of(run.paths, sorted(rows))})
-    run.say(
-        f"train: step {spike['step']}: loss {spike['loss']:.3f}, gradient norm "
-        f"{spike['grad_norm']:.2f}: a spike; back to step {spike['back_to']}, "
-        f"without {len(rows)} rows, which {spikes.SPIKES_NAME} lists"
-    )
-    _discard_abandoned(run)
-    _resume(run, path)
-
-
-def _discard_abandoned(run: Run) -> None:
-    """Deletes checkpoints after the steps that spikes sent the run back to, but for those made
-    since: a kill right after a spike may have left them."""
-    if run.ranks.rank == 0:
-        back_to = [spike["back_to"] for spike in spikes.recorded(run.out_dir)]
-        checkpoint.delete(
-            run.writer.directory,
-            lambda step, extra: any(step > back for back in back_to[extra["spikes"] :]),
-        )
-    parallel.barrier(run.ranks)
 
 
 def _check_finite(line: dict, micro: Sequence) -> None:
@@ -318,10 +185,6 @@ def _check_finite(line: dict, micro: Sequence) -> None:
         f"learning rate {line['learning_rate']:g}, rows {rows}; "
         "lower learning_rate or raise warmup_steps, in a new output directory"
     )
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

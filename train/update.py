@@ -81,8 +81,8 @@ def gradients(
         if source is not None:
             counts += np.bincount(source, n_targets_of(batch), n_sources)
             sums[2:] += nll_by_source(losses.nll_T, batch, source, n_sources)
-    host = [*counts, sum(len(b.tokens_T) for b in micro), flops, waited_s]
-    host = torch.tensor(host, dtype=torch.float64).to(device, non_blocking=True)
+    known = [*counts, sum(len(b.tokens_T) for b in micro), flops, waited_s]
+    host = torch.tensor(known, dtype=torch.float64).to(device, non_blocking=True)
     sums = torch.cat([sums, host])
     sums = parallel.total(sums, ranks)
     parallel.sum_partial_gradients(model)
