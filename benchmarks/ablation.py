@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.ablation import ablate
-from pipeline.ablation_config import parse_ablation
+from pipeline.ablation.config import parse_ablation
+from pipeline.ablation.run import ablate
 from pipeline.executor import connect
 
 WORDS = [a + b + c for a in "bdfgklm" for b in "aeiou" for c in ("nt", "rk")]

@@ -19,7 +19,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from pipeline.config import Run
-from pipeline.exchange_files import exchange_bytes
+from pipeline.exchange.files import exchange_bytes
 from pipeline.executor import connect
 from pipeline.named_files import Shard, look_for_files
 from pipeline.stages import document_stages, run_pipeline

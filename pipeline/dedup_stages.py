@@ -1,5 +1,5 @@
 """Deduplication as stages: one pass over the texts to sign them, exchanges of small rows, one pass
-to write what is left. What the tasks do: `exchange.py`.
+to write what is left. What the tasks do: `exchange/`.
 
 Exact duplicates go first and make no candidate pairs; near-duplicates and exact ones make no
 windows of repeated words. The files of `sign` depend on their own part only, so a new shard
@@ -14,9 +14,19 @@ from typing import Any
 from dedup.lsh import CURVE_AT, choose_bands, s_curve
 from dedup.paragraphs import Paragraphs
 from dedup.recall import DOCUMENTS
-from pipeline import exchange, exchange_graph, exchange_near, exchange_paragraphs, exchange_resolve
 from pipeline.config import resolved
-from pipeline.exchange_scopes import scopes_partition, scopes_report
+from pipeline.exchange.equal import exact_partition, gone_partition, repeats_partition
+from pipeline.exchange.graph import (
+    clusters_task,
+    components_task,
+    graph_partition,
+    keepers_partition,
+)
+from pipeline.exchange.near import pairs_partition, recall_task, sets_partition, verify_partition
+from pipeline.exchange.paragraphs import decide_partition, seen_partition, share_partition
+from pipeline.exchange.resolve import resolve_part, route_partition
+from pipeline.exchange.scopes import scopes_partition, scopes_report
+from pipeline.exchange.sign import EXCHANGED, scoped, sign_part
 from pipeline.executor import make_task
 from pipeline.ledger import conserve
 from pipeline.parts import path_of
@@ -29,13 +39,7 @@ DEDUP_CODE = (
     "dedup",
     "filters/kernels.py",
     "filters/words.py",
-    "pipeline/exchange.py",
-    "pipeline/exchange_files.py",
-    "pipeline/exchange_graph.py",
-    "pipeline/exchange_near.py",
-    "pipeline/exchange_paragraphs.py",
-    "pipeline/exchange_resolve.py",
-    "pipeline/exchange_scopes.py",
+    "pipeline/exchange",
     "pipeline/files.py",
     "pipeline/parts.py",
     "pipeline/schema.py",
@@ -93,7 +97,7 @@ def _compare_scopes(
 def _in_scope(record: dict[str, Any], i: int) -> dict[str, Any]:
     """What `sign` made for the i-th scope, under the names of the first."""
     files = record["files"]
-    names = {role: exchange.scoped(role, i) for role in exchange.EXCHANGED}
+    names = {role: scoped(role, i) for role in EXCHANGED}
     mine = {role: files[name] for role, name in names.items() if name in files}
     return {**record, "files": {**files, **mine}}
 
@@ -115,7 +119,7 @@ def sign(state: State, pieces: list[Piece]) -> Records:
         args |= {"partitions": dedup.partitions, "batch_bytes": run.batch_bytes}
         identity = [piece.content, priority, bands, methods, run.batch_bytes]
         code = code_version(*DEDUP_CODE)
-        tasks.append(make_task(piece.label, exchange.sign_part, args, *identity, code))
+        tasks.append(make_task(piece.label, sign_part, args, *identity, code))
     return state.stage("sign", tasks)
 
 
@@ -128,7 +132,7 @@ def _banding(state: State) -> tuple[int, int]:
 def _find_exact(state: State, signed: Records) -> Records:
     args: dict[str, Any] = {"keys": [path_of(record, "keys") for record in signed]}
     args |= {"config": state.run.dedup.exact}
-    return _by_partition(state, "exact", exchange.exact_partition, args, [contents(signed, "keys")])
+    return _by_partition(state, "exact", exact_partition, args, [contents(signed, "keys")])
 
 
 def _gone(state: State, stage: str, fates: Records) -> Records:
@@ -136,7 +140,7 @@ def _gone(state: State, stage: str, fates: Records) -> Records:
     if not fates:
         return []
     inputs, args = [contents(fates, "fates")], {"fates": paths(fates, "fates")}
-    return _by_partition(state, stage, exchange.gone_partition, args, inputs)
+    return _by_partition(state, stage, gone_partition, args, inputs)
 
 
 def _find_near(state: State, pieces: list[Piece], signed: Records, exact: Records) -> Records:
@@ -149,16 +153,16 @@ def _find_near(state: State, pieces: list[Piece], signed: Records, exact: Record
     gone = _gone(state, "gone-exact", exact)
     args |= {"gone": paths(gone, "gone"), "fraction": min(1.0, DOCUMENTS / max(n_shingled, 1))}
     inputs = [contents(signed, "bands"), contents(signed, "samples"), contents(gone, "gone")]
-    paired = _by_partition(state, "pairs", exchange_near.pairs_partition, args | config, inputs)
+    paired = _by_partition(state, "pairs", pairs_partition, args | config, inputs)
 
     args = {"wanted": paths(paired, "wanted")}
     args |= {"shingles": [path_of(record, "shingles") for record in signed]}
     inputs = [contents(paired, "wanted"), contents(signed, "shingles")]
-    sets = _by_partition(state, "sets", exchange_near.sets_partition, args, inputs)
+    sets = _by_partition(state, "sets", sets_partition, args, inputs)
 
     args = {"pairs": paths(paired, "pairs"), "sets": paths(sets, "sets")}
     inputs = [contents(paired, "pairs"), contents(sets, "sets")]
-    verified = _by_partition(state, "verify", exchange_near.verify_partition, args | config, inputs)
+    verified = _by_partition(state, "verify", verify_partition, args | config, inputs)
     near = _find_keepers(state, pieces, verified)
     state.reports["minhash"] = _minhash_report(state, pieces, verified, near, banding)
     return near
@@ -168,18 +172,18 @@ def _find_keepers(state: State, pieces: list[Piece], verified: Records) -> Recor
     dedup, code = state.run.dedup, code_version(*DEDUP_CODE)
     args: dict[str, Any] = {"forests": paths(verified, "forest"), "partitions": dedup.partitions}
     identity = [contents(verified, "forest"), dedup.partitions, code]
-    task = make_task("the verified graph", exchange_graph.components_task, args, *identity)
+    task = make_task("the verified graph", components_task, args, *identity)
     merged = state.stage("components", [task])
 
     args = {"edges": [path_of(record, "edges") for record in verified]}
     args |= {"component": paths(merged, "components")}
     inputs = [contents(verified, "edges"), contents(merged, "components")]
-    graph = _by_partition(state, "graph", exchange_graph.graph_partition, args, inputs)
+    graph = _by_partition(state, "graph", graph_partition, args, inputs)
 
     args = {role: paths(graph, role) for role in ("edges", "nodes")}
     args |= {"config": dedup.minhash, "over": dedup.report_clusters_over}
     inputs = [contents(graph, "edges"), contents(graph, "nodes")]
-    return _by_partition(state, "keepers", exchange_graph.keepers_partition, args, inputs)
+    return _by_partition(state, "keepers", keepers_partition, args, inputs)
 
 
 def _minhash_report(
@@ -196,7 +200,7 @@ def _minhash_report(
     args |= {"config": config, "banding": banding, "partitions": state.run.dedup.partitions}
     identity: list[Any] = [contents(verified, "sampled"), contents(near, "fates"), banding, code]
     identity += [config.similarity, state.run.dedup.partitions]
-    task = make_task("the sampled pairs", exchange_near.recall_task, args, *identity)
+    task = make_task("the sampled pairs", recall_task, args, *identity)
     [measured] = state.stage("recall", [task])
     recall = measured["counts"]["recall"]
     promised = dict(s_curve(*banding))
@@ -204,7 +208,7 @@ def _minhash_report(
         recall["by_similarity"][f"{at:g}"]["at_lower_end"] = round(promised[at], 4)
     args = {"large": paths(near, "large"), "documents": [piece.path for piece in pieces]}
     identity = [contents(near, "large"), [piece.content for piece in pieces]]
-    task = make_task("large clusters", exchange_graph.clusters_task, args, *identity, code)
+    task = make_task("large clusters", clusters_task, args, *identity, code)
     [found] = state.stage("clusters", [task])
     return {
         "bands": banding[0],
@@ -224,7 +228,7 @@ def _find_repeats(state: State, signed: Records, fates: Records) -> Records:
     gone = _gone(state, "gone", fates)
     args |= {"gone": paths(gone, "gone"), "config": state.run.dedup.spans}
     inputs = [contents(signed, "windows"), contents(gone, "gone")]
-    return _by_partition(state, "repeats", exchange.repeats_partition, args, inputs)
+    return _by_partition(state, "repeats", repeats_partition, args, inputs)
 
 
 def _find_seen(state: State, pieces: list[Piece], signed: Records, fates: Records) -> Records:
@@ -233,7 +237,7 @@ def _find_seen(state: State, pieces: list[Piece], signed: Records, fates: Record
     gone = _gone(state, "gone", fates)
     args |= {"gone": paths(gone, "gone")}
     inputs = [contents(signed, "windows"), contents(gone, "gone")]
-    seen = _by_partition(state, "seen-1", exchange_paragraphs.share_partition, args, inputs)
+    seen = _by_partition(state, "seen-1", share_partition, args, inputs)
     known: dict[str, Any] = {"sizes": [path_of(record, "sizes") for record in signed]}
     known |= {"keepers": paths(fates, "keepers"), "config": state.run.dedup.paragraphs}
     known |= {"documents": [piece.path for piece in pieces]}
@@ -243,7 +247,7 @@ def _find_seen(state: State, pieces: list[Piece], signed: Records, fates: Record
     while True:
         args = {"counts": paths(seen, "counts"), **known}
         inputs = [contents(seen, "counts"), *given]
-        decide = exchange_paragraphs.decide_partition
+        decide = decide_partition
         decided = _by_partition(state, f"decide-{n_rounds}", decide, args, inputs)
         n_open = sum(record["counts"]["open"] for record in decided)
         if n_open == 0 or n_rounds == ROUNDS:
@@ -251,7 +255,7 @@ def _find_seen(state: State, pieces: list[Piece], signed: Records, fates: Record
         n_rounds += 1
         args = {"unsettled": paths(decided, "unsettled"), **shared}
         inputs = [contents(decided, "unsettled"), contents(seen, "shared")]
-        look = exchange_paragraphs.seen_partition
+        look = seen_partition
         seen = _by_partition(state, f"seen-{n_rounds}", look, args, inputs)
     state.reports["paragraphs"] = {"rounds": n_rounds, "open": n_open}
     return decided
@@ -268,7 +272,7 @@ def _route(
     inputs = [contents(exact, "fates"), contents(others, "fates"), contents(repeats, "repeats")]
     inputs += [contents(near, "clusters"), contents(exact + near, "keepers")]
     inputs.append([piece.content for piece in pieces])
-    return _by_partition(state, "route", exchange_resolve.route_partition, args, inputs)
+    return _by_partition(state, "route", route_partition, args, inputs)
 
 
 def resolve(
@@ -290,7 +294,7 @@ def resolve(
             args["minhash"],
         ]
         code = code_version(*DEDUP_CODE)
-        tasks.append(make_task(piece.label, exchange_resolve.resolve_part, args, *identity, code))
+        tasks.append(make_task(piece.label, resolve_part, args, *identity, code))
     return state.stage("dedup", tasks)
 
 

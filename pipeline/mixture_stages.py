@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.controls import Control
+from pipeline.ablation.controls import Control
 from pipeline.executor import StageError, make_task
 from pipeline.mixture import (
     BUCKETS,
@@ -46,7 +46,7 @@ PACK_CODE = (
     "pipeline/mixture_groups.py",
     "pipeline/mixture_stages.py",
     "pipeline/mixture_tasks.py",
-    "pipeline/exchange_files.py",
+    "pipeline/exchange/files.py",
     "pipeline/files.py",
     "pipeline/parts.py",
 )
@@ -99,7 +99,7 @@ def mix_and_pack(
     args |= {"tokenizer": tokenizer, "name": run.name, "control": control}
     rest = [config.sequence_length, tokenizer, run.name, code_version(*PACK_CODE)]
     if control:
-        rest += [dataclasses.asdict(control), code_version("pipeline/controls.py")]
+        rest += [dataclasses.asdict(control), code_version("pipeline/ablation/controls.py")]
     inputs = contents(chosen, "chosen")
     where = {"chosen": [path_of(r, "chosen") for r in chosen], "partitions": packed_parts}
     tasks = [

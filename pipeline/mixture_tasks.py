@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.controls import Control, degrade
-from pipeline.exchange_files import read_partition
+from pipeline.ablation.controls import Control, degrade
+from pipeline.exchange.files import read_partition
 from pipeline.mixture import (
     BUCKETS,
     KEY_BITS,
@@ -43,7 +43,9 @@ class Tokens(NamedTuple):
     tokens: str
     documents: str
     content: list[str]
-    aside: str | None = None  # a table of ids that the mixture leaves out (pipeline/held_out.py)
+    aside: str | None = (
+        None  # a table of ids that the mixture leaves out (pipeline/ablation/held_out.py)
+    )
 
 
 def _batches(

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.exchange_files import ExchangeWriter
+from pipeline.exchange.files import ExchangeWriter
 from pipeline.files import File, commit, discard, located, open_temporary
 from pipeline.schema import ERROR, Fault
 from pipeline.storage import (

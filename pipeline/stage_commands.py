@@ -67,7 +67,7 @@ def dedup(args: argparse.Namespace) -> dict[str, Any]:
     if not args.index:
         return execute(run, args.out, args)
     from pipeline.executor import connect
-    from pipeline.index import extend_index
+    from pipeline.index.extend import extend_index
     from pipeline.summary import render_summary
 
     with connect(args.ray, args.workers) as cluster:
@@ -101,7 +101,7 @@ def _dedup_section(args: argparse.Namespace) -> dict[str, Any]:
 
 def forget(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.executor import connect
-    from pipeline.index_forget import forget
+    from pipeline.index.forget import forget
 
     lines = Path(args.ids).read_text().split("\n") if args.ids else []
     ids = frozenset(line for line in lines if line)
@@ -111,7 +111,7 @@ def forget(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def export_index(args: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.index_export import export_lsh
+    from pipeline.index.export import export_lsh
 
     host, _, port = args.redis.rpartition(":")
     if not host or not port.isdigit():

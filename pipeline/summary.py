@@ -3,7 +3,7 @@
 from textwrap import fill
 from typing import Any
 
-from pipeline.exchange_scopes import render_scopes
+from pipeline.exchange.scopes import render_scopes
 
 
 def render_summary(manifest: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What workers run on one part each, but for the exchanges of deduplication (`exchange.py`).
+"""What workers run on one part each, but for the exchanges of deduplication (`exchange/`).
 
 Every function is `(part, **args) -> counts`. It streams its input in batches bounded by bytes,
 writes through `part`, and gives `{source: {in, kept, removed: {rule: n}, lost, bytes_in,

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.ablation import measure, noise, ordered, write_texts
-from pipeline.ablation import ablate, check_ablation, render
-from pipeline.ablation_arms import lay_ground, prepare
-from pipeline.ablation_config import parse_ablation
+from pipeline.ablation.arms import lay_ground, prepare
+from pipeline.ablation.config import parse_ablation
+from pipeline.ablation.run import ablate, check_ablation, render
 from pipeline.build_config import ConfigError
 from pipeline.cli import main
 from pipeline.executor import StageError, connect
@@ -405,8 +405,8 @@ def test_killed_on_ray_and_run_again_the_table_is_the_same(inputs, tmp_path):
     given["proxy"] |= {"tokens": 60 * 256}
     given["base"]["mixture"]["max_epochs"] = 100.0
     code = (
-        "import json, sys; from pipeline.ablation import ablate\n"
-        "from pipeline.ablation_config import parse_ablation\n"
+        "import json, sys; from pipeline.ablation.run import ablate\n"
+        "from pipeline.ablation.config import parse_ablation\n"
         "from pipeline.executor import connect\n"
         "if __name__ == '__main__':\n"
         "    with connect(None, 2) as cluster:\n"

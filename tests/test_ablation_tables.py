@@ -5,7 +5,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.ablation_tables import write
+from pipeline.ablation.tables import write
 from tests.ablation_example import example
 
 NAMES = ("trials", "mixtures", "curves", "verdicts", "law", "predictions")

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.controls import Control, degrade
+from pipeline.ablation.controls import Control, degrade
 
 
 def part(lengths, seed=0) -> pa.Table:

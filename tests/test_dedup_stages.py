@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import exchange_near
 from pipeline.config import parse
+from pipeline.exchange import near
 from pipeline.executor import connect
 from pipeline.parts import read_tables
 from pipeline.stages import run_pipeline
@@ -177,6 +177,6 @@ def test_each_file_of_shingle_sets_is_read_once_and_no_text(tmp_path, monkeypatc
                 read.append(path)
             yield table
 
-    monkeypatch.setattr(exchange_near, "read_tables", spy)
+    monkeypatch.setattr(near, "read_tables", spy)
     run(tmp_path, files=7, partitions=3)
     assert len(read) == len(set(read)) == 7

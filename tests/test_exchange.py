@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pipeline.build_config import ConfigError
 from pipeline.config import parse
-from pipeline.exchange import gone_partition, still_there, total_order, write_fates
+from pipeline.exchange.equal import gone_partition, still_there, write_fates
+from pipeline.exchange.sign import total_order
 from pipeline.executor import connect
 from pipeline.parts import Part
 from pipeline.schema import FATE

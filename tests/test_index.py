@@ -17,9 +17,9 @@ from pipeline.build_config import ConfigError
 from pipeline.cli import main
 from pipeline.config import Run, parse
 from pipeline.executor import connect
-from pipeline.index import extend_index
-from pipeline.index_export import export_lsh
-from pipeline.index_forget import forget
+from pipeline.index.export import export_lsh
+from pipeline.index.extend import extend_index
+from pipeline.index.forget import forget
 from pipeline.stages import run_pipeline
 from tests.test_dedup_stages import texts
 from tests.test_pipeline import rows_of, write_jsonl

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.questions import load_task, read_task
+from pipeline.ablation.questions import load_task, read_task
 from tokenizer.encode import decode, encode, token_bytes
 from tokenizer.train import Tokenizer, train_tokenizer
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.ablation_tables import write
+from pipeline.ablation.tables import write
 from pipeline.cli import main
 from pipeline.report.ablation import page, write_page
 from pipeline.report.ablation_plots import binned, curves, windows

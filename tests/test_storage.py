@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.exchange_files import ExchangeWriter, read_partition
+from pipeline.exchange.files import ExchangeWriter, read_partition
 from pipeline.parts import Part, find_record, read_tables
 from pipeline.sources import FORMATS
 from pipeline.storage import code_version, digest, expand, input_identity, sweep, write_bytes

@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.paragraphs import DOCUMENT_RULE, Paragraphs, decide, seen_before, shared_ngrams
-from pipeline.exchange import KEEPERS, REPEATS, SIZES, WINDOWS, by_part, keyed, still_there
-from pipeline.exchange_files import in_corpus, read_partition
-from pipeline.exchange_resolve import ids_of
+from pipeline.exchange.equal import KEEPERS, REPEATS, still_there
+from pipeline.exchange.files import by_part, in_corpus, keyed, read_partition
+from pipeline.exchange.resolve import ids_of
+from pipeline.exchange.sign import SIZES, WINDOWS
 from pipeline.parts import Part, read_tables
 from pipeline.schema import FATE
 

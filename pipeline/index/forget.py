@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from pipeline.build_config import ConfigError
 from pipeline.config import Run
-from pipeline.exchange_files import ExchangeWriter, read_partition
+from pipeline.exchange.files import ExchangeWriter, read_partition
 from pipeline.executor import Cluster, make_task
-from pipeline.index import SIGNED, fates_of
-from pipeline.index_store import IDS, Entry, dedup_of, finish, located, read_index
+from pipeline.index.extend import SIGNED, fates_of
+from pipeline.index.store import IDS, Entry, dedup_of, finish, located, read_index
 from pipeline.parts import Part, TableWriter, read_tables
 from pipeline.state import State
 from pipeline.storage import absolute, code_version, delete, join
@@ -58,7 +58,7 @@ def _without(state: State, index: str, entries: list[Entry], ids: frozenset[str]
             entry = located(entry, index)
             args = {"files": entry["files"], "rows": np.flatnonzero(rows).tolist()}
             args |= {"partitions": state.run.dedup.partitions}
-            identity = [entry["sha256"], args["rows"], code_version("pipeline/index_forget.py")]
+            identity = [entry["sha256"], args["rows"], code_version("pipeline/index/forget.py")]
             tasks.append(make_task(entry["label"], forget_part, args, *identity))
             at.append(i)
     if missing := sorted(ids - found):

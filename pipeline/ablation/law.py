@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.ablation_arms import Ground, Prepared, weight_caps
-from pipeline.ablation_config import CONFIRM, Arm, Role, with_weights
+from pipeline.ablation.arms import Ground, Prepared, weight_caps
+from pipeline.ablation.config import CONFIRM, Arm, Role, with_weights
 from pipeline.config import Run
 from pipeline.executor import StageError
 from pipeline.mixture import source_of

@@ -33,7 +33,7 @@ from pipeline.parts import Part, path_of, read_tables
 from pipeline.state import Piece, State, content_of, contents, paths
 from pipeline.storage import code_version, join, open_input
 
-CODE = ("pipeline/held_out.py", *PACK_CODE)
+CODE = ("pipeline/ablation/held_out.py", *PACK_CODE)
 NAMES = pa.schema([("name", pa.string())])
 ASIDE = pa.schema(
     [

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from dedup.lsh import choose_bands
 from pipeline.build_config import ConfigError
-from pipeline.exchange_resolve import ROUTED_FATES
-from pipeline.index_store import dedup_of, read_index
+from pipeline.exchange.resolve import ROUTED_FATES
+from pipeline.index.store import dedup_of, read_index
 from pipeline.parts import read_tables
 from pipeline.storage import absolute
 

@@ -15,17 +15,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from pipeline import ablation_tables
-from pipeline.ablation_arms import Ground, Prepared, lay_ground, prepare, read_sets
-from pipeline.ablation_config import BASE, CONTROL, Ablation, Arm
-from pipeline.ablation_law import Law, confirmed, confirming_arm, design_arms, fit_law
+from pipeline.ablation import tables
+from pipeline.ablation.arms import Ground, Prepared, lay_ground, prepare, read_sets
+from pipeline.ablation.config import BASE, CONTROL, Ablation, Arm
+from pipeline.ablation.law import Law, confirmed, confirming_arm, design_arms, fit_law
+from pipeline.ablation.trials import DIVERGED, run_trials
 from pipeline.build_config import ConfigError
 from pipeline.config import resolved
 from pipeline.executor import Cluster, StageError
 from pipeline.named_files import look_for_files
 from pipeline.state import input_path
 from pipeline.storage import absolute, digest, join, write_json
-from pipeline.trials import DIVERGED, run_trials
 from train.measures import higher_is_better
 from train.verdicts import Judgement
 
@@ -77,7 +77,7 @@ def ablate(
         prepared += _prepare_all(ground, [confirming_arm(ground, law)])
         more = run_trials(ablation, prepared[-1:], directory, cluster)
         law, results = confirmed(law, more), results + more
-    judgement = ablation_tables.write(directory, _plan(ablation, prepared, results, law))
+    judgement = tables.write(directory, _plan(ablation, prepared, results, law))
     for r in results:
         if r["status"] == DIVERGED:
             notes.append(f"{r['arm']}, seed {r['seed']}: diverged: {r['reason']}")

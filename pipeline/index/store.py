@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline.build_config import ConfigError, build
 from pipeline.config import Dedup, resolved
 from pipeline.dedup_stages import Records
-from pipeline.exchange_resolve import ROUTED_FATES
+from pipeline.exchange.resolve import ROUTED_FATES
 from pipeline.executor import make_task
 from pipeline.ledger import drop_stale, write_manifest
 from pipeline.parts import Part, path_of, read_tables
@@ -76,7 +76,7 @@ def finish(
     state: State, index: str, entries: list[Entry], routed: Records, manifest: dict[str, Any]
 ) -> dict[str, Any]:
     """Writes what changed for the documents of the index, then the index, then the manifest."""
-    tasks, code = [], code_version("pipeline/index_store.py")
+    tasks, code = [], code_version("pipeline/index/store.py")
     for i, entry in enumerate(entries):
         mine, role = routed[i % len(routed)], f"fates-{i}"
         if "fates" in entry["sha256"]:

@@ -7,8 +7,8 @@ document may be preferred to an old one; what changes for documents of the index
 `changes/`. The dear pass, over texts, is over new parts only; the exchanges cost .02 ms a document.
 
 What cuts texts (ngrams, segments, paragraphs) needs those that an index does not have: it is for
-one run, and refused here. On disk: `index_store.py`; forgetting: `index_forget.py`; an index for
-look-ups: `index_export.py`.
+one run, and refused here. On disk: `index/store.py`; forgetting: `index/forget.py`; an index for
+look-ups: `index/export.py`.
 """
 
 from typing import Any
@@ -17,9 +17,9 @@ from pipeline import dedup_stages
 from pipeline.build_config import ConfigError
 from pipeline.config import Run, resolved
 from pipeline.dedup_stages import Records
-from pipeline.exchange import BANDS, KEYS, SHINGLES
+from pipeline.exchange.sign import BANDS, KEYS, SHINGLES
 from pipeline.executor import Cluster, make_task
-from pipeline.index_store import IDS, SIGN_CODE, Entry, finish, located
+from pipeline.index.store import IDS, SIGN_CODE, Entry, finish, located
 from pipeline.ledger import conserve
 from pipeline.named_files import look_for_files
 from pipeline.parts import Part, read_tables
@@ -118,7 +118,9 @@ def _load(index: str, run: Run) -> list[Entry]:
 def _entries(state: State, pieces: list[Piece], signed: Records) -> list[Entry]:
     """The new parts, with the ids of their rows."""
     tasks = [
-        make_task(p.label, ids_part, {"path": p.path}, p.content, code_version("pipeline/index.py"))
+        make_task(
+            p.label, ids_part, {"path": p.path}, p.content, code_version("pipeline/index/extend.py")
+        )
         for p in pieces
     ]
     entries = []

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.exchange import keyed
-from pipeline.exchange_files import read_partition
+from pipeline.exchange.files import keyed, read_partition
 from pipeline.parts import Part, read_tables
 from pipeline.schema import FATE
 

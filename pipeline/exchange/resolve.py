@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedup.cut import Cut, Spans, cut_spans
-from pipeline.exchange import KEEPERS, REPEATS, keyed
-from pipeline.exchange_files import read_partition
-from pipeline.exchange_graph import CLUSTERS
+from pipeline.exchange.equal import KEEPERS, REPEATS
+from pipeline.exchange.files import keyed, read_partition
+from pipeline.exchange.graph import CLUSTERS
 from pipeline.parts import Part, read_tables
 from pipeline.schema import FATE, REMOVAL
 from pipeline.tasks import Tally, text_bytes

@@ -18,11 +18,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.ablation_arms import Prepared
-from pipeline.ablation_config import Ablation
+from pipeline.ablation.arms import Prepared
+from pipeline.ablation.config import Ablation
+from pipeline.ablation.questions import load_task
 from pipeline.executor import Cluster, Task, make_task, run_stage
 from pipeline.parts import Part, record_path
-from pipeline.questions import load_task
 from pipeline.state import input_path
 from pipeline.storage import (
     code_version,
@@ -45,7 +45,7 @@ TRAINING_CODE = (
     *("train/evaluate.py", "train/loop.py", "train/metrics.py", "train/optimizer.py"),
     *("train/schedule.py", "train/spikes.py", *MODEL_CODE),
 )
-MEASURE_CODE = ("train/measures.py", "pipeline/questions.py", *MODEL_CODE)
+MEASURE_CODE = ("train/measures.py", "pipeline/ablation/questions.py", *MODEL_CODE)
 DONE, DIVERGED = "done", "diverged"
 
 

@@ -15,11 +15,12 @@ import pyarrow as pa
 
 from filters.decontaminate import Decontaminate
 from filters.testsets import read_texts
-from pipeline.ablation_config import BASE, Ablation, Arm, Evaluate, same_documents
+from pipeline.ablation.config import BASE, Ablation, Arm, Evaluate, same_documents
+from pipeline.ablation.held_out import Records, held_names, set_aside, with_kin
+from pipeline.ablation.questions import read_task
 from pipeline.build_config import ConfigError
 from pipeline.config import Run
 from pipeline.executor import Cluster, StageError, make_task
-from pipeline.held_out import Records, held_names, set_aside, with_kin
 from pipeline.mixture import Mixture, epochs_cap, source_of
 from pipeline.mixture_groups import validation_limits
 from pipeline.mixture_stages import (
@@ -31,7 +32,6 @@ from pipeline.mixture_stages import (
     validation_histograms,
 )
 from pipeline.parts import Part, path_of, read_tables
-from pipeline.questions import read_task
 from pipeline.stages import digest_documents, document_stages, make_documents
 from pipeline.state import Piece, State, contents
 from pipeline.storage import code_version, expand, input_identity, join, local_copy, write_bytes
@@ -243,7 +243,7 @@ def validation_rows(
         args: dict[str, Any] = {"path": path, "name": name, "model": tokenizer, "impl": config.impl}
         args |= {"sequence_length": ground.ablation.proxy.sequence_length}
         identity = [content, args["sequence_length"], tokenizer_digest(tokenizer)]
-        code = code_version(*TOKEN_CODE, "train/packing.py", "pipeline/ablation_arms.py")
+        code = code_version(*TOKEN_CODE, "train/packing.py", "pipeline/ablation/arms.py")
         tasks.append(make_task(f"text {name}", text_task, args, *identity, code))
     if tasks:
         found |= zip(names, mine.stage("texts", tasks), strict=True)

@@ -30,13 +30,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.ablation.controls import Control
 from pipeline.build_config import ConfigError, build, override, read_table, set_key
 from pipeline.config import Run, parse, resolved
-from pipeline.controls import Control
 from pipeline.storage import digest
 from train.config import Train
 
-PRESETS = Path(__file__).resolve().parent.parent / "configs" / "presets"
+PRESETS = Path(__file__).resolve().parents[2] / "configs" / "presets"
 BASE, CONTROL, CONFIRM = "base", "control", "confirm"
 ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # a directory
 RESERVED = re.compile(rf"{BASE}|{CONTROL}|{CONFIRM}|corner-.*|draw-\d+")
@@ -71,7 +71,7 @@ class Proxy:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Multiple-choice questions in JSON lines (pipeline/questions.py)."""
+    """Multiple-choice questions in JSON lines (pipeline/ablation/questions.py)."""
 
     path: str
     shots: int = 0

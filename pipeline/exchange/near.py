@@ -3,7 +3,7 @@
     pairs      partition of band keys     band buckets of documents still there -> candidate pairs
     sets       partition of parts         the shingle sets that some pair needs, to its partition
     verify     partition of parts (b's)   candidate pairs and sets -> edges of checked similarity
-    (who stays: `exchange_graph.py`)      edges -> fates, clusters
+    (who stays: `exchange/graph.py`)      edges -> fates, clusters
     recall     one task                   the sampled pairs -> what was proposed, what is parted
 
 A pair belongs to the part of its later document: a hub comes first in a million pairs, and they
@@ -23,8 +23,9 @@ from dedup.lsh import candidate_batches, choose_bands
 from dedup.minhash import MinHash
 from dedup.recall import FLOOR, estimate, sample_pairs, share_a_band
 from dedup.verify import similar_pairs
-from pipeline.exchange import BANDS, SHINGLES, by_part, keyed, still_there
-from pipeline.exchange_files import in_corpus, read_partition
+from pipeline.exchange.equal import still_there
+from pipeline.exchange.files import by_part, in_corpus, keyed, read_partition
+from pipeline.exchange.sign import BANDS, SHINGLES
 from pipeline.parts import Part, read_tables
 from pipeline.schema import FATE
 

@@ -135,3 +135,14 @@ def in_corpus(table: pa.Table, part: int | np.ndarray) -> pa.Table:
     or of each."""
     doc = table["doc"].to_numpy() | (np.asarray(part).astype(np.uint64) << np.uint64(32))
     return table.set_column(table.column_names.index("doc"), "doc", pa.array(doc))
+
+
+def keyed(schema: pa.Schema) -> pa.Schema:
+    """The schema with the exchange key in front: the index of the part that a row concerns."""
+    return schema.insert(0, pa.field("key", pa.uint64()))
+
+
+def by_part(table: pa.Table, column: str = "doc") -> pa.Table:
+    """With the part of each row's document as the exchange key."""
+    part = table[column].to_numpy() >> np.uint64(32)
+    return table.append_column("key", pa.array(part, pa.uint64()))

@@ -19,9 +19,9 @@ from dedup.components import Forest, components, ends
 from dedup.keepers import choose_keepers
 from dedup.minhash import MinHash
 from filters.kernels import mix
-from pipeline.exchange import by_part, write_fates
-from pipeline.exchange_files import read_partition
-from pipeline.exchange_near import MEASURED
+from pipeline.exchange.equal import write_fates
+from pipeline.exchange.files import by_part, read_partition
+from pipeline.exchange.near import MEASURED
 from pipeline.parts import Part, read_rows, read_tables
 
 COMPONENTS = pa.schema([("key", pa.uint64()), ("doc", pa.uint64()), ("component", pa.uint64())])
