@@ -27,6 +27,8 @@ MIN_TIMES = 4  # of a group of characters, for a run
 
 @dataclass(frozen=True, kw_only=True)
 class DolmaRepetition:
+    """Does it say the same few words, or characters, again and again in a row?"""
+
     max_repeats: int = 31
     """Times that 1 to 13 words stand in a row."""
     max_run_chars: int = 99

@@ -32,6 +32,8 @@ NAMES = ("other_language", "list_case", "odd_length", "technical", "cursed")
 
 @dataclass(frozen=True, kw_only=True)
 class Madlad:
+    """Sentences that are none: in another language, lists, menus, listed words. By their share."""
+
     rules: tuple[int, ...] = (2, 5)
     """1: in another language than most sentences; 2: of 12 words or more over half start with a
     capital; 3: under 20 or over 500 characters; 4: over a fifth of the characters are digits or

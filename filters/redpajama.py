@@ -43,6 +43,8 @@ SIGNALS = (
 
 @dataclass(frozen=True, kw_only=True)
 class RedPajama:
+    """Bounds on RedPajama-v2's quality signals; without one they are measured only."""
+
     least: dict[str, float] = field(default_factory=dict)
     """Bounds by a signal's published name: a document below is marked `low_<name>`."""
     most: dict[str, float] = field(default_factory=dict)

@@ -3,6 +3,7 @@ configuration."""
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,20 +13,25 @@ from pipeline import commands, options, stage_commands
 
 def main(argv: list[str] | None = None) -> int:
     from pipeline.build_config import ConfigError
-    from pipeline.executor import StageError
+    from pipeline.executor import StageError, Terminated, stop_on_sigterm
 
     args = _parser().parse_args(argv)
+    stop_on_sigterm()
     try:
         result = args.command(args)
     except ConfigError as error:
         return _fail(args, error, 2)
     except (StageError, ValueError) as error:
         return _fail(args, error, 1)
+    except BrokenPipeError:  # a reader like `head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return _fail(args, what, 1)
-    except KeyboardInterrupt:
-        return _fail(args, "interrupted; the same command goes on where it stopped", 130)
+    except KeyboardInterrupt as error:
+        status = 143 if isinstance(error, Terminated) else 130
+        return _fail(args, "interrupted; the same command goes on where it stopped", status)
     if args.json:
         print(json.dumps({"ok": True, **result}, sort_keys=True))
     return 0
@@ -46,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     formats = ["warc", "books", "code", "arxiv", "table"]
+    formats += ["wikipedia", "stackexchange", "dialogue"]
 
     def add(
         name: str, command: Callable, text: str, example: str, group: Any = subcommands
@@ -120,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
         "--limit", type=int, default=50, metavar="N", help="records of each shard tried"
     )
     options.add_set(sub)
+    sub = add("keys", commands.keys, "what a configuration may say", "keys gopher_quality")
+    sub.add_argument("name", nargs="?", metavar="NAME", help="a section, a format or a step")
     sub = add(
         "plan",
         commands.plan,

@@ -4,7 +4,6 @@
 import argparse
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,22 @@ def execute(
 
     started = time.monotonic()
     look_for_files(run)  # before Ray starts, which takes seconds
+    _make_directory(out)
     with connect(args.ray, args.workers) as cluster:
         manifest = run_pipeline(run, out, cluster, getattr(args, "until", None) or until)
     print(render_summary(manifest))
-    for warning in manifest.get("warnings", []):
-        print(f"warning: {warning}", file=sys.stderr)
     print(f"\n{out}: done in {time.monotonic() - started:.1f} s")
     return {"out": out, "corpus_digest": manifest["corpus_digest"]}
+
+
+def _make_directory(out: str) -> None:
+    from pipeline.build_config import ConfigError
+
+    try:
+        if "://" not in out:
+            Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError([f"--out {out}: cannot be made: {error.strerror}"]) from None
 
 
 def demo(args: argparse.Namespace) -> dict[str, Any]:
@@ -67,6 +75,13 @@ def check(args: argparse.Namespace) -> dict[str, Any]:
     report = check(load(args.config, args.set), args.limit)
     print(report.text)
     return {"warnings": report.warnings}
+
+
+def keys(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.keys import render, render_names
+
+    print(render(args.name) if args.name else render_names())
+    return {}
 
 
 def plan(args: argparse.Namespace) -> dict[str, Any]:

@@ -5,6 +5,7 @@ cross_check.py."""
 import dataclasses
 import re
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -173,6 +174,10 @@ def _source(table: object, place: str, mistakes: list[str]) -> Source | None:
         return None
     table = dict(table)
     name = table.pop("format", None)
+    if name is None:
+        alike = f" Is it {near[0]}?" if (near := get_close_matches("format", table, 1)) else ""
+        mistakes.append(f"{place}.format: missing; one of {', '.join(FORMATS)}.{alike}")
+        return None
     if name not in FORMATS:
         mistakes.append(
             f"{place}.format: no such format {name!r}.{nearest(str(name), list(FORMATS))}"

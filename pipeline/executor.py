@@ -9,8 +9,10 @@ name while the other parts finish.
 import concurrent.futures
 import os
 import queue
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,9 +93,22 @@ def connect(address: str | None = None, workers: int | None = None) -> Iterator[
         cores, gpus = (int(ray.cluster_resources().get(kind, 0)) for kind in ("CPU", "GPU"))
         if not cores:
             raise StageError(f"Ray at {address} has no CPU; start a node with `ray start`")
+        stop_on_sigterm()  # Ray has put a dump of its own in its place
         yield Cluster(cores, gpus)
     finally:
         ray.shutdown()
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what a scheduler sends, and `timeout`. Ends a run as Ctrl-C does."""
+
+
+def stop_on_sigterm() -> None:
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
 
 
 def _knock(address: str) -> None:
@@ -318,6 +333,7 @@ class Progress:
     def __init__(self, stage: str, total: int, ready: int) -> None:
         self.stage, self.total, self.ready, self.finished = stage, total, ready, 0
         self.documents = 0
+        self.said = -1  # of the parts that were finished
         self.started = self.shown = time.monotonic()
         self.terminal = sys.stderr.isatty()
 
@@ -333,9 +349,11 @@ class Progress:
             self._show(end="\r" if self.terminal else "\n")
 
     def close(self) -> None:
-        self._show(end="\n")
+        if self.said < self.finished or self.terminal:
+            self._show(end="\n")
 
     def _show(self, end: str) -> None:
+        self.said = self.finished
         elapsed = time.monotonic() - self.started
         done = self.ready + self.finished
         line = f"{self.stage:<18} {done}/{self.total} parts"
@@ -345,7 +363,7 @@ class Progress:
             line += f", {self.documents:,} documents"
         left = self.total - done
         line += f", {elapsed:.1f} s"
-        if left and self.finished:
+        if left and self.finished >= max(4, left / 8):  # the first ones start workers, too
             line += f", about {elapsed / self.finished * left:.0f} s left"
         print(f"{line:<90}" if end == "\r" else line.ljust(90).rstrip(), end=end, file=sys.stderr)
         sys.stderr.flush()

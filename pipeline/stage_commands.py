@@ -8,6 +8,8 @@ from typing import Any
 
 from pipeline.commands import execute
 
+ENOUGH_FOR_CUTOFFS = 100  # documents of a language, below which its deciles are noise
+
 
 def _single(
     paths: list[str],
@@ -186,8 +188,9 @@ def fit_cutoffs(args: argparse.Namespace) -> dict[str, Any]:
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     write_cutoffs(cutoffs, args.out)
     for name, n in cutoffs.n.items():
+        few = "; too few to cut by" if n < ENOUGH_FOR_CUTOFFS else ""
         tenths = " ".join(f"{cutoffs.at(i / 10, name):.6g}" for i in range(0, 11))
-        print(f"{name:<9}{n:>9} documents; deciles {tenths}")
+        print(f"{name:<9}{n:>9} documents; deciles {tenths}{few}")
     return {"out": args.out, "n": cutoffs.n, **documents.report()}
 
 

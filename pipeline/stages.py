@@ -37,6 +37,7 @@ from pipeline.storage import (
     code_version,
     delete,
     digest,
+    exists,
     join,
     library_versions,
     write_json,
@@ -52,6 +53,7 @@ WRITER_CODE = ("pipeline/parts.py", "pipeline/files.py")
 
 # What --until may name, in order.
 LAST = ("ingest", "filter", "dedup", "tokenizer", "tokenize", "pack", "train")
+WRITTEN = {"tokenizer": "tokenizer", "tokenize": "tokens", "pack": "packed", "train": "train"}
 
 
 def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None) -> dict[str, Any]:
@@ -75,8 +77,14 @@ def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None)
         manifest["contamination"] = found
     if not until or LAST.index(until) >= LAST.index("tokenizer"):
         manifest |= make_tokens(state, pieces, until)
-    if found_odd := cautions(run, state.counts):
-        manifest["warnings"] = found_odd
+    warnings = cautions(run, state.counts)
+    if until:
+        manifest["until"] = until
+        later = [WRITTEN[stage] for stage in LAST[LAST.index(until) + 1 :] if stage in WRITTEN]
+        if left := [f"{folder}/" for folder in later if exists(join(state.out, folder))]:
+            warnings.append(f"{', '.join(left)}: of an earlier run; this one ends with {until}")
+    if warnings:
+        manifest["warnings"] = warnings
     drop_stale(state.out, state.records)
     write_manifest(state.out, manifest)
     return manifest

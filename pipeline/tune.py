@@ -22,12 +22,14 @@ QUANTILES = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99)
 def tune(
     root: str, name: str, threshold: float | None = None, source: str | None = None
 ) -> list[dict[str, Any]]:
-    """A report for each source with the rule. Raises ConfigError for a rule that no source has, and
-    ValueError for a run that is not finished."""
+    """A report for each source with the rule, first where the most documents fail. Raises
+    ConfigError for a rule that no source has, and ValueError for a run that is not finished."""
     if not exists(join(root, "manifest.json")):
         raise ValueError(f"{root}: no manifest.json; it is not the output of a finished run")
     manifest = read_json(join(root, "manifest.json"))
-    return [_report(root, manifest, rule, threshold) for rule in find_rules(manifest, name, source)]
+    rules = find_rules(manifest, name, source)
+    reports = [_report(root, manifest, rule, threshold) for rule in rules]
+    return sorted(reports, key=lambda report: -report["fail"])
 
 
 def _report(
@@ -52,6 +54,7 @@ def _report(
         "now": None if np.isnan(now) else now,
         "threshold": None if np.isnan(wanted) else wanted,
         "documents": len(rows.value),
+        "fail": int(failing(rows, rule.bound, wanted).sum()),
         "not_measured": int(unmeasured.sum()),
         "audited_among_them": int(early.sum()),
         "audited_that_fail": int(early_fails.sum()),

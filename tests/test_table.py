@@ -205,7 +205,10 @@ def test_bad_rows(tmp_path):
         "too_large",
         "end",
     ]
-    assert items[4].message == "no column 'text'; the line has body, n"
+    assert (
+        items[4].message
+        == "no column 'text'; the line has body, n; name the right one: text_column"
+    )
     assert items[12].head.startswith(b'{"text": "xxx') and len(items[12].head) == 4096
     assert items[13].meta == {"?": "?"}
 
@@ -253,7 +256,7 @@ def test_bad_files(tmp_path):
     [item] = read(tmp_path / "b.parquet")[0]
     assert (item.error, item.message) == (
         "missing_column",
-        "no column 'text'; the table has body, n",
+        "no column 'text'; the table has body, n; name the right one: text_column",
     )
     pq.write_table(pa.table({"text": [1]}), tmp_path / "b.parquet")
     assert kinds(read(tmp_path / "b.parquet")[0]) == ["wrong_type"]
@@ -295,7 +298,9 @@ def test_csv(tmp_path):
         "last",
     ]
     assert (items[0].locator, items[0].id, items[0].meta) == ("000000000018", "1", {"score": "0.5"})
-    assert items[2].message == "4 fields, and the table has 3 columns"
+    assert items[2].message == (
+        "4 fields, and the table has 3 columns; where another character divides them, set delimiter"
+    )
     path.write_text("1;'a;b'\n2;c\n")
     config = Table(delimiter=";", quote="'", header=("id", "text"))
     assert [(x.id, x.text) for x in read(path, config)[0]] == [("1", "a;b"), ("2", "c")]

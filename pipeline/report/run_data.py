@@ -58,8 +58,8 @@ def _manifest(directory: str) -> dict[str, Any]:
     path = join(directory, "manifest.json")
     if not exists(path):
         raise ValueError(
-            f"{directory}: no manifest.json; it is not the output of a finished run. Run the same "
-            "command again: it goes on where it stopped"
+            f"{directory}: no manifest.json; it is not the output of a finished run. If it was one "
+            "that stopped, the same command goes on there"
         )
     try:
         manifest = read_json(path)

@@ -262,6 +262,7 @@ def _csv_row(locator: str, fields: list[str], header: list[str], head: bytes) ->
         return deadly
     if len(fields) != len(header):
         message = f"{len(fields)} fields, and the table has {len(header)} columns"
+        message += "; where another character divides them, set delimiter"
         return Fault(locator, "wrong_field_count", message, head)
     return locator, {
         name: field.encode("utf-8", "surrogateescape") if not field.isascii() else field

@@ -18,7 +18,7 @@ from pipeline.sources.rows_arrow import Columns
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The kind is told by the file's name."""
+    """Rows of Parquet, Arrow, JSON lines, CSV or TSV, told by the file's name."""
 
     text_column: str = "text"
     id_column: str | None = "id"
@@ -62,7 +62,10 @@ def read_table(path: str, start: int, end: int, config: Table) -> Iterator[Docum
     columns = Columns((config.text_column,))
     text = Text(config.delimiter, config.quote, config.header)
     for item in read_rows(path, start, end, columns, config.max_document_bytes, text):
-        yield item if isinstance(item, Fault) else _document(*item, config)
+        found = item if isinstance(item, Fault) else _document(*item, config)
+        if isinstance(found, Fault) and found.error == "missing_column":
+            found = found._replace(message=f"{found.message}; name the right one: text_column")
+        yield found
 
 
 def take(row: dict[str, Any], name: str) -> tuple[bool, Any]:
