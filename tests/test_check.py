@@ -91,7 +91,7 @@ def test_records_that_cannot_be_read_are_explained(tmp_path: Path, capsys) -> No
     [lost] = [w for w in warnings if "could not be read" in w]
     assert lost == (
         "sources.web: 1 records could not be read, most to missing_column: no column 'text'; the "
-        "line has body"
+        "line has body; name the right one: text_column"
     )
 
 

@@ -39,7 +39,7 @@ def test_a_document_is_shuffled_alike_wherever_it_stands(monkeypatch):
     whole = degrade(rows, Control(share=1.0), 3)
     split = [degrade(rows.slice(at, 7), Control(share=1.0), 3) for at in range(0, 50, 7)]
     assert pa.concat_tables(split)["ids"].to_pylist() == whole["ids"].to_pylist()
-    monkeypatch.setattr("pipeline.controls.BLOCK_TOKENS", 64)
+    monkeypatch.setattr("pipeline.ablation.controls.BLOCK_TOKENS", 64)
     assert degrade(rows, Control(share=1.0), 3) == whole
     assert degrade(rows, Control(share=1.0), 4) != whole
 

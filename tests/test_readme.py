@@ -33,7 +33,7 @@ def test_the_commands_of_the_readme(tmp_path, monkeypatch, capsys):
             continue  # needs the real inputs: CI has them not; `make real` runs it
         if command[0] in ("demo", "run", "pack", "train"):
             command += SMALL
-        if command[0] not in ("check", "why", "tune", "plan", "fit", "report"):
+        if command[0] not in ("check", "why", "tune", "plan", "fit", "report", "keys"):
             command += ["--ray", "off"]
         assert main(command) == 0, (command, capsys.readouterr().err)
     assert "LOST" not in capsys.readouterr().out

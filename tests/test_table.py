@@ -332,7 +332,7 @@ def test_nested_columns(tmp_path):
     missing = read(tmp_path / "a.parquet", Table(text_column="data.text"))[0]
     assert (missing[0].error, missing[0].message) == (
         "missing_column",
-        "no column 'data.text'; the table has data, license, n, x",
+        "no column 'data.text'; the table has data, license, n, x; name the right one: text_column",
     )
 
 
