@@ -31,7 +31,7 @@ COUNTERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class RefinedWeb:
-    """Which lines go (buttons, counters, titles in capitals), and the documents that lose too many."""
+    """Which lines go (buttons, counters, capitals), and the documents that lose too many."""
 
     max_uppercase_fraction: float = 0.5
     """Of a line's characters; a line with more is removed."""
