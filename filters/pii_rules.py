@@ -109,6 +109,7 @@ _ANY_PHONE = re.compile(
     r"(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\w%]|[.,/-]\d)",
     re.ASCII,
 )
+_MORE_DIGITS = re.compile(r"[- ]\d{3}", re.ASCII)
 _INTERNATIONAL = re.compile(r"\+\(?[1-9](?:\D*\d){8}", re.ASCII)  # E.164
 _DATE = re.compile(
     r"(?<![-./\d])(?:(?:1[0-9]|20)\d\d *[-./ ] *(?:0?\d|1[0-2])\b"  # 2024-05
@@ -267,7 +268,8 @@ def phones(window: Window) -> Iterator[tuple[int, int]]:
     if not named and not _PHONE_FORM.search(context, start, end):
         return
     for match in _matches(_ANY_PHONE, window):
-        if named or _INTERNATIONAL.match(match[0]) or is_in_a_plan(match[0]):
+        cut = _MORE_DIGITS.match(context, match.end())  # of a longer number: 4973 0616 5296|2619
+        if named or _INTERNATIONAL.match(match[0]) or (not cut and is_in_a_plan(match[0])):
             left, right = match.span()
             unclosed = context[left] == "(" and ")" not in context[left:right]
             yield left + unclosed, right

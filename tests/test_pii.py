@@ -106,6 +106,7 @@ LEFT = [
     "He called in 1999-2001 about 31.12.2024.",
     "pi is 3.14159265358979, 1,234,567.89 people, $1234567",
     "ISBN 978-3-16-148410-0, order 12345678901",
+    "Keep the order number 4973 0616 5296 2619 until it has come.",
     "550e8400-e29b-41d4-a716-446655440000 d41d8cd98f00b204e9800998ecf8427e",
     "日本語のテキスト 一二三 २०२४",
     "doi 10.0960/3472776 and in 2019 2020 the mobile web",

@@ -142,8 +142,8 @@ def _rules(stages: Figures, data: RunData) -> str:
 def _sample(sample: Any) -> str:
     facts = [sample.id]
     if sample.value is not None:
-        limit = "" if sample.threshold is None else f" against {sample.threshold:g}"
-        facts.append(f"{sample.value:.4g}{limit}")
+        limit = "" if sample.threshold is None else f", threshold {sample.threshold:g}"
+        facts.append(f"measured {sample.value:.4g}{limit}")
     if sample.matched_id:
         facts.append(f"like {sample.matched_id}")
     return layout.paragraph(" \u00b7 ".join(facts), "small") + layout.pretty(sample.head)
