@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.ablation.config import parse_ablation
+from pipeline.ablation.parse import parse_ablation
 from pipeline.ablation.run import ablate
 from pipeline.executor import connect
 

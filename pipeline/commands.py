@@ -129,7 +129,7 @@ def _plan_corpus(run: Any, bytes: float, cores: int, sample_bytes: float) -> dic
 
 
 def ablate(args: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.ablation.config import load_ablation
+    from pipeline.ablation.parse import load_ablation
     from pipeline.ablation.run import ablate, check_ablation, render
     from pipeline.executor import connect
     from pipeline.report.ablation import write_page

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from filters.rules import Bound
-from pipeline.ablation.config import Ablation
+from pipeline.ablation import config as ablation
+from pipeline.ablation.controls import Control
 from pipeline.build_config import ConfigError, nearest
 from pipeline.config import Dedup, Model, Run
 from pipeline.mixture import Mixture
@@ -27,7 +28,10 @@ SECTIONS: dict[str, type] = {
     "tokenizer": Tokenizer,
     "mixture": Mixture,
     "train": Train,
-    "ablation": Ablation,
+    "ablation.control": Control,
+    "ablation.proxy": ablation.Proxy,
+    "ablation.evaluate": ablation.Evaluate,
+    "ablation.design": ablation.Design,
 }
 KINDS = SECTIONS | {name: f.config for name, f in FORMATS.items()}
 KINDS |= {name: step.config for name, step in STEPS.items()}
@@ -37,13 +41,14 @@ INNER = {  # [dedup.exact] and the like: tables within a section
     for field, hint in typing.get_type_hints(kind).items()
     for inner in (hint, *typing.get_args(hint))
     if name != "run" and dataclasses.is_dataclass(inner) and isinstance(inner, type)
+    if inner not in SECTIONS.values()
 }
 
 
 def render_names() -> str:
     """Every name that `render` knows, with its first line."""
-    lines = ["sections of a configuration"]
-    sections = sorted(SECTIONS | INNER, key=lambda name: (name.partition(".")[0] != "run", name))
+    lines = ["sections of a configuration", _line("ablation", ablation.__doc__)]
+    sections = sorted(SECTIONS | INNER, key=lambda name: (name != "run", name))
     lines += [_line(name, inspect.getdoc((SECTIONS | INNER)[name])) for name in sections]
     lines += ["", "formats of a source"]
     lines += [_line(name, inspect.getdoc(f.config)) for name, f in FORMATS.items()]
@@ -54,11 +59,13 @@ def render_names() -> str:
 
 def _line(name: str, text: str | None) -> str:
     first = " ".join((text or "").split("\n\n")[0].split())
-    return f"  {name:<23}{textwrap.shorten(first, 74, placeholder=' ...')}"
+    return f"  {name:<26}{textwrap.shorten(first, 71, placeholder=' ...')}"
 
 
 def render(name: str) -> str:
     """The keys of one section, format or step: type, default, meaning. Raises ConfigError."""
+    if name == "ablation":
+        return inspect.cleandoc(ablation.__doc__ or "")
     kinds = KINDS | INNER
     if name not in kinds:
         raise ConfigError([f"{name}: no such section, format or step.{nearest(name, list(kinds))}"])

@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks.ablation import measure, noise, ordered, write_texts
 from pipeline.ablation.arms import lay_ground, prepare
-from pipeline.ablation.config import parse_ablation
+from pipeline.ablation.parse import parse_ablation
 from pipeline.ablation.run import ablate, check_ablation, render
 from pipeline.build_config import ConfigError
 from pipeline.cli import main
