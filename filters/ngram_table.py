@@ -34,6 +34,7 @@ class NGrams(NamedTuple):
     bits: np.ndarray  # uint64, a bit set for each hash
     whole_lengths: np.ndarray  # int64, words of the whole passages
     whole_bits: np.ndarray  # uint64, a bit set for the first HEAD of each of those
+    whole_heads: np.ndarray  # uint64, open addressing over the hashes of these HEAD words
 
 
 def build(
@@ -49,6 +50,7 @@ def build(
         bits=_bit_filter(keys),
         whole_lengths=np.unique(lengths),
         whole_bits=_bit_filter(heads),
+        whole_heads=key_table(np.unique(heads))[0],
     )
 
 
@@ -112,7 +114,7 @@ def ngram_hashes(word_hash: np.ndarray, word_offsets: np.ndarray, length: int) -
 
 @njit(cache=True, nogil=True)
 def _find(
-    word_hash, word_offsets, head, n, passed_over, keys, ids, bits, whole_lengths, whole_bits
+    word_hash, word_offsets, head, n, passed_over, keys, ids, bits, whole_lengths, whole_bits, heads
 ):
     places, pasts = np.empty(64, np.int64), np.empty(64, np.int64)
     found = np.empty(64, np.int64)
@@ -153,7 +155,12 @@ def _find(
             head_rolling = head_rolling * _BASE + word_hash[end]
             if end - first >= head:
                 head_rolling -= word_hash[end - head] * head_drop
-            if end - first < head - 1 or not _has_bit(whole_bits, _key(head_rolling, head)):
+            head_key = _key(head_rolling, head)
+            if end - first < head - 1 or not _has_bit(whole_bits, head_key):
+                continue
+            if (
+                heads[slot_of(heads, head_key)] != head_key
+            ):  # a text may repeat what passes by chance
                 continue
             at, whole = end - head + 1, head_rolling
             length = head
