@@ -11,6 +11,8 @@ There are no canaries: what trips a rule depends on the user's model.
 """
 
 import functools
+import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -159,21 +161,21 @@ def _score(
 ) -> tuple[float | None, float | None, float | None]:
     if not text:
         return None, None, None
-    log10, units, worst = 0.0, 0, None
+    log10, units, worst = [], 0, None
     long, surprising = 0, 0
     bound = config.max_line_perplexity
-    for line in text.split("\n"):
+    for line, times in Counter(text.split("\n")).items():  # a repeated line is asked for once
         score = model.score(line)
         n = line.count(" ") + 2  # the units and the end of the sentence
-        log10 += score
-        units += n
+        log10.append(score * times)
+        units += n * times
         if n > config.min_line_units:
             surprise = 10.0 ** min(-score / n, MAX_LOG10)
             worst = surprise if worst is None else max(worst, surprise)
-            long += len(line)
+            long += len(line) * times
             if bound is not None and surprise > bound:
-                surprising += len(line)
-    value = 10.0 ** min(-log10 / units, MAX_LOG10)
+                surprising += len(line) * times
+    value = 10.0 ** min(-math.fsum(log10) / units, MAX_LOG10)
     return value, worst, surprising / long if long else 0.0
 
 
