@@ -3,6 +3,7 @@
 import re
 import shlex
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli import main
@@ -33,6 +34,9 @@ def test_the_commands_of_the_readme(tmp_path, monkeypatch, capsys):
             continue  # needs the real inputs: CI has them not; `make real` runs it
         if command[0] in ("demo", "run", "pack", "train"):
             command += SMALL
+        if command[0] == "why":  # the README's document is one of the whole demo
+            [removed, *_] = sorted((tmp_path / "demo-out/removed/books").glob("*.parquet"))
+            command[2] = pq.read_table(removed)["id"][0].as_py()
         if command[0] not in ("check", "why", "tune", "plan", "fit", "report", "keys"):
             command += ["--ray", "off"]
         assert main(command) == 0, (command, capsys.readouterr().err)
