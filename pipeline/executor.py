@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -164,12 +164,12 @@ def perform(
     journal = _journal_path(root, stage, task) if careful else ""
     quarantine.begin(journal, skip)
     part = Part(root, stage, task.key, task.label)
-    try:
+    with ExitStack() as undo:  # whatever ends it before its record is written
+        undo.callback(part.abandon)
         counts = task.function(part, **task.args)
-        return part.commit(counts, **task.notes)
-    except BaseException:
-        part.abandon()
-        raise
+        record = part.commit(counts, **task.notes)
+        undo.pop_all()
+    return record
 
 
 def _run_in_process(
