@@ -32,7 +32,7 @@ def execute(
     from pipeline.summary import render_summary
 
     started = time.monotonic()
-    look_for_files(run)  # before Ray starts, which takes seconds
+    look_for_files(run, out)  # before Ray starts, which takes seconds
     _make_directory(out)
     with connect(args.ray, args.workers) as cluster:
         manifest = run_pipeline(run, out, cluster, getattr(args, "until", None) or until)

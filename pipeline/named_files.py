@@ -1,8 +1,13 @@
 """The files that a configuration names: shards, models, test sets, lists. Where they are, and what
-identifies them: their content, never their path."""
+identifies them: their content, never their path.
+
+A run's own tables are the input of another only when it is finished. Its records would tell which
+files are whole, but not which are of the present configuration, nor what is still to come: a corpus
+made of them would be a part of another that nobody could name.
+"""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +16,18 @@ from pipeline.config import Run, Source
 from pipeline.sources import FORMATS
 from pipeline.state import input_path
 from pipeline.steps import STEPS, Use
-from pipeline.storage import exists, expand, expand_names, local_copy, versions
+from pipeline.storage import (
+    absolute,
+    exists,
+    expand,
+    expand_names,
+    join,
+    local_copy,
+    split_query,
+    versions,
+)
+
+TABLES = ("documents", "removed")  # folders of a run that hold documents, a folder for a source
 
 
 class Shard(NamedTuple):
@@ -21,8 +37,9 @@ class Shard(NamedTuple):
     identity: str
 
 
-def look_for_files(run: Run) -> list[Shard]:
-    """All shards. Raises ConfigError with every shard, model and test set that is missing."""
+def look_for_files(run: Run, out: str = "") -> list[Shard]:
+    """All shards. Raises ConfigError with every shard, model and test set that is missing, and
+    where the run would read what it writes to `out`."""
     mistakes: list[str] = []
     shards: list[Shard] = []
 
@@ -34,6 +51,12 @@ def look_for_files(run: Run) -> list[Shard]:
 
     try:
         shards = find_shards(run, place, nothing)
+        mistakes += [
+            f"sources.{name}.paths: from {out}, where this run would write; give another --out"
+            for name in run.sources
+            if out
+            and absolute(out).rstrip("/") in _runs(s.path for s in shards if s.source == name)
+        ]
     except ConfigError as error:
         mistakes += error.mistakes
     fitted = {f"models.{name}{of}": ("", "") for name in run.models for of in ("", ".cutoffs")}
@@ -69,6 +92,11 @@ def find_shards(
             found = expand(place(pattern), folders=FORMATS[config.format].folders)
             if not found:
                 mistakes.append(f"sources.{source}.paths[{i}]: {place(pattern)} names no file")
+            mistakes += [
+                f"sources.{source}.paths[{i}]: {mistake}"
+                for root in sorted(_runs(path for path, _ in found))
+                if (mistake := unfinished(root))
+            ]
             for path, name in found:
                 if names.get(name, path) != path:
                     mistakes.append(
@@ -82,6 +110,33 @@ def find_shards(
     # "/" at the end: the order of names is then the order of the ids that start with them
     shards.sort(key=lambda s: (s[0] + "/", s[1] + "/"))
     return [Shard(source, name, path, identity(path)) for source, name, path in shards]
+
+
+def run_of(path: str) -> tuple[str, str]:
+    """(RUN, SOURCE) of RUN/documents/SOURCE, of a file there, and of removed/; ("", "") of what is
+    no table of a run. A run is told by its records."""
+    base, query = split_query(absolute(path))
+    parts = base.rstrip("/").split("/")
+    for at in (-2, -3):
+        if len(parts) > -at and parts[at] in TABLES and not base.startswith("http"):
+            root = "/".join(parts[:at])
+            if exists(join(root, "_parts") + query):
+                return root + query, parts[at + 1]
+    return "", ""
+
+
+def _runs(paths: Iterable[str]) -> set[str]:
+    """The runs whose tables these files are; one look for each folder."""
+    folders = {base.rpartition("/")[0] + query for base, query in map(split_query, paths)}
+    return {root for folder in folders if (root := run_of(folder)[0])}
+
+
+def unfinished(path: str) -> str:
+    """A line about a directory that is a run without its manifest; "" for any other."""
+    root, query = split_query(path)
+    if exists(join(root, "manifest.json") + query) or not exists(join(root, "_parts") + query):
+        return ""
+    return f"{path}: an unfinished run (no manifest.json); finish it: the same `corpusmill` command"
 
 
 def resolve_reader(

@@ -90,7 +90,9 @@ def add_dedup(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--compare-scopes", nargs="+", metavar="NAME", help=text)
     text = "deduplicate against the documents of this index too, and add these to it"
     sub.add_argument("--index", type=directory, metavar="DIR", help=text)
-    sub.add_argument("--source", default="input", metavar="NAME", help="the source of files")
+    sub.add_argument(
+        "--source", default="input", metavar="NAME", help="of files that are of no run"
+    )
     add_set(sub, "another key of [dedup]: minhash.permutations=256")
 
 

@@ -2,6 +2,7 @@
 the output of the command before."""
 
 import argparse
+import glob
 import json
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,30 @@ def _single(
 
     sources: dict[str, dict[str, Any]] = {}
     for path in paths:
-        if (Path(path) / "manifest.json").exists():
-            for folder in sorted((Path(path) / "documents").iterdir()):
-                sources.setdefault(folder.name, {"paths": []})["paths"].append(str(folder))
-        elif (Path(path) / "_parts").exists():
-            raise ValueError(f"{path}: an unfinished run; finish it, or name its documents/SOURCE")
-        else:
-            sources.setdefault(source, {"paths": []})["paths"].append(path)
+        for name, place in _documents_at(path, source):
+            sources.setdefault(name, {"paths": []})["paths"].append(place)
     for table in sources.values():
         table |= {"format": "table", "steps": steps or []}
     return parse({"name": "single", "sources": sources, **sections})
+
+
+def _documents_at(path: str, source: str) -> list[tuple[str, str]]:
+    """(source, path) of what a user names: a run, a source of it (RUN/documents/SOURCE) or files.
+    Raises ConfigError for a run that is not finished, or has kept nothing."""
+    from pipeline.build_config import ConfigError
+    from pipeline.named_files import run_of, unfinished
+    from pipeline.storage import exists, join, list_files
+
+    if mistake := unfinished(path):
+        raise ConfigError([mistake])
+    if not exists(join(path, "manifest.json")):
+        name = run_of(path)[1]
+        return [(source if not name or glob.has_magic(name) else name, path)]
+    folder = join(path, "documents")
+    names = {file[len(folder) + 1 :].partition("/")[0] for file in list_files(folder)}
+    if not names:
+        raise ConfigError([f"{path}: has no documents; `corpusmill report {path}` says why"])
+    return [(name, join(folder, name)) for name in sorted(names)]
 
 
 def extract(args: argparse.Namespace) -> dict[str, Any]:

@@ -59,7 +59,7 @@ WRITTEN = {"tokenizer": "tokenizer", "tokenize": "tokens", "pack": "packed", "tr
 def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None) -> dict[str, Any]:
     """Every stage that the configuration asks for. Returns the manifest, which is also written.
     Raises ConfigError for files that are not there, before any work, and StageError."""
-    look_for_files(run)
+    look_for_files(run, out)
     state = State(run, out, cluster)
     delete(join(state.out, "manifest.json"))  # a directory without one is not finished
     pieces = make_documents(state, document_stages(run, until))

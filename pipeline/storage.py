@@ -40,7 +40,7 @@ def filesystem(path: str) -> tuple[pa.fs.FileSystem, str]:
         import fsspec  # the only use, and slow to import
 
         return pa.fs.PyFileSystem(pa.fs.FSSpecHandler(fsspec.filesystem(scheme))), path
-    base, query = _split_query(path)
+    base, query = split_query(path)
     if "?" not in base:
         return pa.fs.FileSystem.from_uri(base + query)
     folder, name = base[: base.index("?")].rsplit("/", 1)
@@ -48,7 +48,7 @@ def filesystem(path: str) -> tuple[pa.fs.FileSystem, str]:
     return fs, f"{place}/{name}{base[base.index('?') :]}"
 
 
-def _split_query(uri: str) -> tuple[str, str]:
+def split_query(uri: str) -> tuple[str, str]:
     """(the URI, `?endpoint_override=...&scheme=http`): what Arrow takes for stores like S3."""
     base, _, query = uri.rpartition("?")
     return (base, f"?{query}") if base and _QUERY.fullmatch(query) else (uri, "")
@@ -166,7 +166,7 @@ def expand(pattern: str, folders: bool = False) -> list[tuple[str, str]]:
         places = [p for p in found if Path(p).is_file() or (folders and Path(p).is_dir())]
         return sorted((p, str(PurePosixPath(p).relative_to(fixed))) for p in _topmost(places))
     matches = re.compile(_glob_regex(place)).fullmatch
-    scheme, query = pattern.split("://", 1)[0], _split_query(pattern)[1]
+    scheme, query = pattern.split("://", 1)[0], split_query(pattern)[1]
     selector = pa.fs.FileSelector(str(fixed), recursive=True, allow_not_found=True)
     kinds = {pa.fs.FileType.File} | ({pa.fs.FileType.Directory} if folders else set())
     places = [info.path for info in fs.get_file_info(selector) if info.type in kinds]

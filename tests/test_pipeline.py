@@ -3,6 +3,7 @@ why."""
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from pipeline.build_config import ConfigError
 from pipeline.cli import main
 from pipeline.config import parse
 from pipeline.executor import StageError, connect
+from pipeline.named_files import look_for_files
 from pipeline.parts import read_tables
 from pipeline.stages import run_pipeline
 from pipeline.storage import list_files
@@ -324,9 +326,41 @@ def test_single_stage_commands_take_each_others_output(shards, tmp_path, capsys)
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["ok"] is True
     assert {Path(p).parent.name for p in list_files(f"{out['clean']}/documents")} == {"web"}
     assert len(rows_of(tmp_path / "clean", "documents")) > 5
-    (tmp_path / "clean" / "manifest.json").unlink()
-    assert main(["scrub", out["clean"], "--out", str(tmp_path / "none"), *off]) != 0
-    assert "an unfinished run; finish it" in capsys.readouterr().err
+
+
+def test_only_a_finished_run_is_input(finished, tmp_path, capsys):
+    """Its documents, whole or by source, and never where they would be written over."""
+    run, off = tmp_path / "run", ["--ray", "off"]
+    web = run / "documents/web"
+    shutil.copytree(finished, run)
+    for i, named in enumerate((run, web, next(web.iterdir()))):
+        out = tmp_path / str(i)
+        assert main(["filter", str(named), "--steps", "fineweb", "--out", str(out), *off]) == 0
+        assert [path.name for path in (out / "documents").iterdir()] == ["web"]
+    capsys.readouterr()
+    assert main(["filter", str(run), "--steps", "fineweb", "--out", f"{run}/", *off]) == 2
+    assert "sources.web.paths: from" in (said := capsys.readouterr().err)
+    assert "where this run would write; give another --out" in said
+    files = list_files(f"{run}/documents")
+    (run / "manifest.json").unlink()
+    mistake = f"{run}: an unfinished run (no manifest.json); finish it"
+    assert main(["scrub", str(run), "--out", str(tmp_path / "none"), *off]) == 2
+    assert capsys.readouterr().err.startswith(f"corpusmill: {mistake}")
+    for pattern in (f"{run}/documents/web", f"{run}/documents/*/*.parquet", files[0]):
+        source = {"format": "table", "paths": [pattern]}
+        with pytest.raises(ConfigError) as caught:
+            look_for_files(parse({"name": "t", "sources": {"docs": source}}))
+        assert caught.value.mistakes[0].startswith(f"sources.docs.paths[0]: {mistake}")
+    assert main(["fit", "perplexity", files[0], "--out", f"{tmp_path}/a.arpa"]) == 2
+    assert files == list_files(f"{run}/documents")
+
+
+def test_a_run_that_kept_nothing_is_no_input(finished, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    shutil.rmtree(run / "documents")
+    assert main(["scrub", str(run), "--out", str(tmp_path / "none"), "--ray", "off"]) == 2
+    assert "has no documents" in capsys.readouterr().err
 
 
 def test_exit_codes_and_messages(shards, tmp_path, capsys):

@@ -41,7 +41,7 @@ SIGNED = {"keys": KEYS, "bands": BANDS, "samples": BANDS, "shingles": SHINGLES}
 def extend_index(run: Run, out: str, index: str, cluster: Cluster) -> dict[str, Any]:
     """Deduplicates the run's documents against those of the index and adds them to it. Returns the
     manifest of the new documents. Raises ConfigError for settings or parts that do not fit."""
-    look_for_files(run)
+    look_for_files(run, out)
     if mistakes := _not_for_an_index(run):
         raise ConfigError(mistakes)
     index = absolute(index)
