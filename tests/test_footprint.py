@@ -7,7 +7,6 @@ from train import model
 from train.attention import make_plan
 from train.config import PRESETS, parameter_count
 from train.footprint import (
-    LOSS_CHUNK_TOKENS,
     _block_bytes,
     activation_bytes,
     shape_of,
@@ -64,10 +63,6 @@ def test_checkpointing_keeps_inputs_and_one_block():
     )
     assert less < whole / 8
     assert activation_bytes(config, 4096) > 1.9 * whole
-
-
-def test_the_chunk_is_that_of_the_loss():
-    assert LOSS_CHUNK_TOKENS == model.CHUNK_TOKENS
 
 
 @pytest.mark.parametrize("n_weights", [1e6, 1e7, 1.25e8, 1e9, 7e9, 7e10, 1e12])

@@ -1,14 +1,12 @@
-"""Model: documents are independent, the loss is the definition's, counts and presets are right."""
+"""Model: documents are independent, counts and presets are right."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from train import model as model_module
 from train.config import Model, Train, parameter_count, training_flops
-from train.model import Transformer, cross_entropy, rotary_angles, rotate
+from train.model import Transformer, rotary_angles, rotate
 from train.optimizer import make_optimizers
 from train.schedule import learning_rate
 
@@ -42,38 +40,6 @@ def test_order_matters_through_the_rotation_and_only_distances_do():
         products.append((left * right).sum().item())
     assert products[0] == pytest.approx(products[1], abs=1e-4)
     assert abs(products[0] - products[2]) > 1e-3
-
-
-@pytest.mark.parametrize("z_loss", [0.0, 0.1])
-@pytest.mark.parametrize("n", [1, 7, 8, 9])
-def test_chunked_cross_entropy_is_cross_entropy(n, z_loss, monkeypatch):
-    monkeypatch.setattr(model_module, "CHUNK_TOKENS", 4)
-    generator = torch.Generator().manual_seed(0)
-    hidden = torch.randn(n, 6, generator=generator, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(11, 6, generator=generator, dtype=torch.float64, requires_grad=True)
-    targets = torch.randint(0, 11, (n,), generator=generator)
-    mask = torch.arange(n) % 3 != 1
-    logits = hidden @ weight.T
-    nll = F.cross_entropy(logits, targets, reduction="none") * mask
-    expected = nll.sum() + z_loss * (logits.logsumexp(-1) ** 2 * mask).sum()
-    found = cross_entropy(hidden, weight, targets, mask, z_loss)
-    torch.testing.assert_close(found.total, expected)
-    torch.testing.assert_close(found.nll_T, nll)
-    for a, b in zip(
-        torch.autograd.grad(found.total * 3, (hidden, weight)),
-        torch.autograd.grad(expected * 3, (hidden, weight)),
-        strict=True,
-    ):
-        torch.testing.assert_close(a, b)
-
-
-def test_no_targets_give_no_loss():
-    weight = torch.zeros(11, 6, requires_grad=True)
-    targets, mask = torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.bool)
-    for n in (0, 3):
-        loss, _ = cross_entropy(torch.zeros(n, 6), weight, targets[:n], mask[:n])
-        loss.backward()
-        assert loss.item() == 0 and not weight.grad.any()
 
 
 def gradients(**options):

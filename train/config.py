@@ -4,6 +4,10 @@ configuration is checked quickly."""
 from dataclasses import dataclass, replace
 from typing import Literal
 
+# Logits that the loss holds at once on a GPU (train/cross_entropy.py): 4,096 rows of 32,000 pieces
+# in 16 bits. A matrix product wants thousands of rows; all of a batch's would be gigabytes.
+LOSS_CHUNK_BYTES = 2**28
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model:

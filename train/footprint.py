@@ -11,9 +11,8 @@ communication, the allocator's rounding; 10 to 20 % more is usual.
 
 from typing import Literal, NamedTuple
 
-from train.config import Model, parameter_count
+from train.config import LOSS_CHUNK_BYTES, Model, parameter_count
 
-LOSS_CHUNK_TOKENS = 1024  # train.model.CHUNK_TOKENS; importing it would load torch
 Precision = Literal["mixed", "autocast", "fp32"]
 # Bytes a weight: (weights, gradients, optimizer). mixed: 16-bit weights and gradients, and a copy,
 # momentum and variance in 32 bits. autocast: what train/loop.py does under precision = "bf16",
@@ -64,10 +63,11 @@ def activation_bytes(
     """
     block = _block_bytes(model, precision)
     layers = model.n_layers * 4 * model.dim + block if checkpointing else model.n_layers * block
-    # the last norm's input and output; the loss's gradient of its input; a chunk of logits and
-    # their gradient
+    # the last norm's input and output; the loss's gradient of its input; a chunk of logits, which
+    # their gradient overwrites
     head = 3 * 4 * model.dim
-    logits = 2 * 4 * min(LOSS_CHUNK_TOKENS, n_tokens) * model.vocab_size
+    narrow = 4 if precision == "fp32" else 2
+    logits = min(LOSS_CHUNK_BYTES, narrow * n_tokens * model.vocab_size)
     return n_tokens * (layers + head) + logits
 
 

@@ -2,14 +2,13 @@
 in one file.
 
 LLaMA's recipe (Touvron et al. 2023, arXiv 2302.13971, section 2.2), on rows that hold many
-documents: attention stays within a document and positions restart with it. The loss never holds T x
-vocabulary logits, only CHUNK_TOKENS rows of them at a time.
+documents: attention stays within a document and positions restart with it.
 
 Shapes: T tokens (all rows of a batch, one after the other), C model dimension, H query heads, G
-key/value heads, D head dimension, V vocabulary, n tokens of a chunk.
+key/value heads, D head dimension.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,15 +17,10 @@ from torch.utils.checkpoint import checkpoint
 
 from train.attention import Implementation, attention, make_plan
 from train.config import Model
+from train.cross_entropy import Losses, cross_entropy
 
-CHUNK_TOKENS = 1024
 # GPT-2's; residual projections are divided by sqrt(2 n_layers) (Radford et al. 2019, section 2.3).
 INIT_STD = 0.02
-
-
-class Losses(NamedTuple):
-    total: torch.Tensor  # what to descend: cross-entropy and z-loss in nats, float32, summed
-    nll_T: torch.Tensor  # cross-entropy of each token, 0 where it has no target; no gradient
 
 
 class Transformer(nn.Module):
@@ -176,64 +170,3 @@ def init_weights(model: Transformer, seed: int) -> None:
                 else INIT_STD
             )
             weight.copy_(torch.empty(weight.shape).normal_(0.0, std, generator=generator))
-
-
-def cross_entropy(
-    hidden_TC: torch.Tensor,
-    weight_VC: torch.Tensor,
-    targets_T: torch.Tensor,
-    mask_T: torch.Tensor,
-    z_loss: float = 0.0,
-) -> Losses:
-    """-log softmax(hidden @ weight.T)[target] + z_loss log(Z)^2 where mask_T, without ever holding
-    more than CHUNK_TOKENS rows of logits."""
-    wanted = torch.is_grad_enabled()  # inside an autograd function it never is
-    return Losses(
-        *_ChunkedCrossEntropy.apply(hidden_TC, weight_VC, targets_T, mask_T, z_loss, wanted)
-    )
-
-
-class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Both gradients are made in the forward pass, where a chunk's logits are at hand.
-
-    Checkpointing would compute the output layer twice: for the tiny preset with 8,192 pieces a
-    fifth more products. The price is memory for a gradient of each input.
-    """
-
-    @staticmethod
-    def forward(ctx, hidden_TC, weight_VC, targets_T, mask_T, z_loss, wanted):
-        accumulate = torch.float64 if hidden_TC.dtype == torch.float64 else torch.float32
-        with torch.autocast(hidden_TC.device.type, enabled=False):
-            weight = weight_VC.to(hidden_TC.dtype)
-            total = torch.zeros((), dtype=accumulate, device=hidden_TC.device)
-            nll_T = torch.empty(len(targets_T), dtype=accumulate, device=hidden_TC.device)
-            grad_hidden = torch.empty_like(hidden_TC if wanted else hidden_TC[:0])
-            grad_weight = torch.zeros_like(weight if wanted else weight[:0], dtype=accumulate)
-            for start in range(0, len(targets_T), CHUNK_TOKENS):
-                chunk = slice(start, start + CHUNK_TOKENS)
-                logits = (hidden_TC[chunk] @ weight.T).to(accumulate)
-                log_total = logits.logsumexp(-1)
-                target, mask = targets_T[chunk, None], mask_T[chunk].to(accumulate)
-                nll = (log_total - logits.gather(-1, target).squeeze(-1)) * mask
-                nll_T[chunk] = nll
-                total += nll.sum()
-                if z_loss:
-                    total += z_loss * (log_total.square() * mask).sum()
-                if wanted:
-                    grad_logits = logits.sub_(log_total[:, None]).exp_()
-                    if z_loss:  # d log(Z) / d logits is the softmax
-                        grad_logits *= (1 + 2 * z_loss * log_total)[:, None]
-                    grad_logits.scatter_add_(-1, target, grad_logits.new_full(target.shape, -1.0))
-                    grad_logits = (grad_logits * mask[:, None]).to(hidden_TC.dtype)
-                    grad_hidden[chunk] = grad_logits @ weight
-                    grad_weight += grad_logits.T @ hidden_TC[chunk]
-        ctx.save_for_backward(grad_hidden, grad_weight)
-        ctx.mark_non_differentiable(nll_T)
-        return total, nll_T
-
-    @staticmethod
-    def backward(ctx, grad_total, _):
-        grad_hidden, grad_weight = ctx.saved_tensors
-        # in float32: grad_total holds fp16's loss scale, or 1 over the tokens of the batch
-        grad_hidden = (grad_hidden.to(grad_total.dtype) * grad_total).to(grad_hidden.dtype)
-        return grad_hidden, grad_weight * grad_total, None, None, None, None

@@ -14,8 +14,8 @@ import torch
 from train import parallel
 from train.attention import document_bounds, make_plan
 from train.config import Train
+from train.cross_entropy import Losses
 from train.loader import Batch, unpack
-from train.model import Losses
 from train.parallel import Ranks
 from train.sources import Sources
 
