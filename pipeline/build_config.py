@@ -47,29 +47,52 @@ def build(
     if not isinstance(table, dict):
         mistakes.append(f"{place}: {table!r} is not a table")
         return None
-    hints = typing.get_type_hints(kind)
-    values = dict(given or {})
-    names = [f.name for f in dataclasses.fields(kind) if f.name not in values]
-    before = len(mistakes)
-    for key, value in table.items():
-        here = f"{place}.{key}" if place else key
-        if key not in names:
-            hint = nearest(key, [*names, *(given or {})])
-            mistakes.append(f"{here}: {what or place or 'a run'} has no such key.{hint}")
-            continue
-        values[key] = _convert(value, hints[key], here, mistakes)
-    for f in dataclasses.fields(kind):
-        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if required and f.name not in values:
-            here = f"{place}.{f.name}" if place else f.name
-            mistakes.append(f"{here}: missing; it has no default")
-    if len(mistakes) > before:
+    values, broken = convert(kind, table, place, mistakes, what, given)
+    if broken:
         return None
     try:
         return kind(**values)
     except ValueError as error:  # a __post_init__ check of the dataclass
         mistakes.append(f"{place}: {error}" if place else str(error))
         return None
+
+
+def convert(
+    kind: type,
+    table: dict[str, Any],
+    place: str,
+    mistakes: list[str],
+    what: str = "",
+    given: dict[str, Any] | None = None,
+) -> tuple[dict[str, Any], set[str]]:
+    """The values of a dataclass's fields, as far as they can be had, and the fields with a mistake:
+    a misspelt one under the name that was meant."""
+    hints = typing.get_type_hints(kind)
+    values = dict(given or {})
+    broken: set[str] = set()
+    names = [f.name for f in dataclasses.fields(kind) if f.name not in values]
+    for key, value in table.items():
+        here = f"{place}.{key}" if place else key
+        if key not in names:
+            known = [*names, *(given or {})]
+            mistakes.append(
+                f"{here}: {what or place or 'a run'} has no such key.{nearest(key, known)}"
+            )
+            broken.update([key], difflib.get_close_matches(key, known, 1))
+            continue
+        before = len(mistakes)
+        converted = _convert(value, hints[key], here, mistakes)
+        if len(mistakes) > before:
+            broken.add(key)
+        else:
+            values[key] = converted
+    for f in dataclasses.fields(kind):
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and f.name not in {*values, *broken}:
+            here = f"{place}.{f.name}" if place else f.name
+            mistakes.append(f"{here}: missing; it has no default")
+            broken.add(f.name)
+    return values, broken
 
 
 def override(table: dict[str, Any], change: str) -> None:

@@ -15,7 +15,7 @@ from dedup.ngrams import NGrams
 from dedup.paragraphs import Paragraphs
 from dedup.scopes import GLOBAL
 from dedup.segments import Segments
-from pipeline.build_config import ConfigError, build, nearest, override, read_table
+from pipeline.build_config import ConfigError, build, convert, nearest, override, read_table
 from pipeline.cross_check import cross_check
 from pipeline.mixture import Mixture
 from pipeline.sources import FORMATS
@@ -136,19 +136,22 @@ def parse(table: dict[str, Any]) -> Run:
     """A run from a TOML table. Raises ConfigError with every mistake that was found."""
     mistakes: list[str] = []
     table = dict(table)
+    named = {key: table.pop(key, {}) for key in ("sources", "models")}
     sources = {
         name: _source(value, f"sources.{name}", mistakes)
-        for name, value in _tables(table.pop("sources", {}), "sources", mistakes)
+        for name, value in _tables(named["sources"], "sources", mistakes)
     }
     models = {
         name: build(Model, value, f"models.{name}", mistakes)
-        for name, value in _tables(table.pop("models", {}), "models", mistakes)
+        for name, value in _tables(named["models"], "models", mistakes)
     }
-    run = build(Run, table, "", mistakes, given={"sources": sources, "models": models})
-    if not sources:
+    given = {"sources": sources, "models": models}
+    values, broken = convert(Run, table, "", mistakes, given=given)
+    broken |= {key for key, value in named.items() if not isinstance(value, dict)}
+    if not sources and "sources" not in broken:
         mistakes.append("sources: none; add a [sources.NAME] with format and paths")
-    if not mistakes:
-        mistakes += cross_check(run)
+    run = Run(**{"name": "", **values})  # with holes where there are mistakes
+    mistakes += cross_check(run, broken)
     if mistakes:
         raise ConfigError(mistakes)
     return run
@@ -169,51 +172,67 @@ def resolved(run: Run) -> dict[str, Any]:
 
 
 def _source(table: object, place: str, mistakes: list[str]) -> Source | None:
+    """None where its paths are not known; else with what there is, for the mistakes in the rest."""
     if not isinstance(table, dict):
         mistakes.append(f"{place}: {table!r} is not a table")
         return None
     table = dict(table)
-    name = table.pop("format", None)
-    if name is None:
-        alike = f" Is it {near[0]}?" if (near := get_close_matches("format", table, 1)) else ""
-        mistakes.append(f"{place}.format: missing; one of {', '.join(FORMATS)}.{alike}")
-        return None
-    if name not in FORMATS:
+    name = _required(table, "format", f"one of {', '.join(FORMATS)}", place, mistakes)
+    paths = _required(table, "paths", "a list of files or patterns", place, mistakes)
+    given: dict[str, Any] = {"format": name, "reader": None}
+    given["steps"] = _steps(table.pop("steps", []), f"{place}.steps", mistakes)
+    if isinstance(name, str) and name in FORMATS:
+        given["reader"] = build(FORMATS[name].config, table, place, mistakes, f"format {name}")
+    elif name is not None:
         mistakes.append(
             f"{place}.format: no such format {name!r}.{nearest(str(name), list(FORMATS))}"
         )
+    if paths is None:
         return None
-    given: dict[str, Any] = {"format": name}
-    steps = table.pop("steps", [])
-    given["steps"] = _steps(steps, f"{place}.steps", mistakes)
-    paths = {"paths": table.pop("paths")} if "paths" in table else {}
-    given["reader"] = build(FORMATS[name].config, table, place, mistakes, f"format {name}")
-    return build(Source, paths, place, mistakes, given=given)
+    return build(Source, {"paths": paths}, place, mistakes, given=given)
+
+
+def _required(
+    table: dict[str, Any], key: str, what: str, place: str, mistakes: list[str]
+) -> object:
+    """The value of a source's key, which is taken out of its table; so is one that may be it."""
+    if key in table:
+        return table.pop(key)
+    near = get_close_matches(key, table, 1)
+    alike = f" Is it {near[0]}?" if near else ""
+    mistakes.append(f"{place}.{key}: missing; {what}.{alike}")
+    for name in near:
+        del table[name]
+    return None
 
 
 def _steps(entries: object, place: str, mistakes: list[str]) -> tuple[Use, ...]:
+    """A step for each entry; without a config, or a name, for one with a mistake."""
     if not isinstance(entries, list):
         mistakes.append(f'{place}: {entries!r} is not a list of {{ use = "NAME", ... }}')
-        return ()
-    out = []
+        return (Use("", None),)
+    out: list[Use] = []
     for i, entry in enumerate(entries):
         here = f"{place}[{i}]"
         if not isinstance(entry, dict) or "use" not in entry:
             mistakes.append(f'{here}: {entry!r} is not of the form {{ use = "NAME", ... }}')
+            out.append(Use("", None))
             continue
         name = entry["use"]
-        if name not in STEPS:
+        if not isinstance(name, str) or name not in STEPS:
             mistakes.append(f"{here}.use: no such step {name!r}.{nearest(str(name), list(STEPS))}")
+            out.append(Use("", None))
             continue
         rest = {key: value for key, value in entry.items() if key not in ("use", "name")}
         config = build(STEPS[name].config, rest, here, mistakes, name)
-        out.append(Use(name, config, _called(entry.get("name", ""), here, mistakes)))
-        twice = [j for j, use in enumerate(out[:-1]) if use.label == out[-1].label]
+        use = Use(name, config, _called(entry.get("name", ""), here, mistakes))
+        twice = [j for j, earlier in enumerate(out) if earlier.label == use.label]
         if twice:
             mistakes.append(
-                f"{here}: {out[-1].label} stands at {place}[{twice[0]}] too, and this one would "
+                f"{here}: {use.label} stands at {place}[{twice[0]}] too, and this one would "
                 'overwrite its signals; give it a name of its own: name = "..."'
             )
+        out.append(use)
     return tuple(out)
 
 

@@ -68,20 +68,93 @@ def test_a_configuration_becomes_dataclasses_with_every_default():
         ('name = "t"', "", "name: missing; it has no default"),
         ("similarity = 0.75", "similarity = 7.5", "dedup.minhash: similarity"),
         ('paths = ["web-*.warc.gz"]', "paths = []", "sources.web.paths: empty"),
+        ('paths = ["web-*.warc.gz"]', "", "sources.web.paths: missing; a list of files or patte"),
+        (
+            "paths =",
+            "path =",
+            "sources.web.paths: missing; a list of files or patterns. Is it path",
+        ),
+        ('format = "warc"', 'format = ["warc"]', "sources.web.format: no such format ['warc']."),
+        ('"gopher_quality"', "1", "sources.web.steps[1].use: no such step 1."),
+        ("[sources.web]", "[source.web]", "source: a run has no such key. Did you mean sources?"),
+        ("[models.wiki]", "[model.wiki]", "model: a run has no such key. Did you mean models?"),
+        ('fit = "perplexity"', 'fit = "perplex"', "models.wiki.fit: 'perplex' is not one of"),
+        ('"language"', '"langage"', "sources.web.steps[0].use: no such step 'langage'."),
+        ("[dedup.minhash]", '[dedup]\nprefer_signal = "c4.x"\n[dedup.minhash]', "dedup.prefer_si"),
     ],
 )
 def test_a_mistake_is_named_with_its_place_and_mend(old, new, line):
     assert old in GOOD
     with pytest.raises(ConfigError) as caught:
         parse(tomllib.loads(GOOD.replace(old, new)))
-    assert [m for m in caught.value.mistakes if m.startswith(line)], caught.value.mistakes
+    [mistake] = caught.value.mistakes  # and no other, which would follow from it
+    assert mistake.startswith(line)
 
 
-def test_every_mistake_is_reported_at_once():
-    text = GOOD.replace("min_words", "min_word").replace("similarity", "similarty")
+LARGE = (
+    GOOD.replace(
+        "[dedup.minhash]",
+        '[dedup]\nprefer = ["web"]\nprefer_signal = "gopher.n_words"\n[dedup.minhash]',
+    )
+    + """
+[tokenizer]
+vocab_size = 1024
+[mixture]
+weights = { web = 1.0 }
+[train]
+steps = 30
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        (
+            [("min_words", "min_word"), ("similarity", "similarty")],
+            ["sources.web.steps[1].min_word", "dedup.minhash.similarty"],
+        ),
+        (  # a mistake of a type, and three that the whole shows
+            [
+                ("vocab_size = 1024", 'vocab_size = "1024"'),
+                ("{ web =", "{ wbe ="),
+                ('sources = ["web"]', 'sources = ["book"]'),
+                ('"models.wiki"', '"models.wik"'),
+            ],
+            [
+                "tokenizer.vocab_size",
+                "sources.web.steps[2].model",
+                "models.wiki.sources",
+                "mixture.weights",
+            ],
+        ),
+        # what was written wrong is not missing as well
+        ([("[tokenizer]", "[tokeniser]")], ["tokeniser"]),
+        ([("[mixture]", "[mixtures]")], ["mixtures"]),
+        ([("weights = {", "weight = {")], ["mixture.weight"]),
+        ([('use = "gopher_quality"', 'use = "gopher_qualiti"')], ["sources.web.steps[1].use"]),
+        ([("paths =", "pathes =")], ["sources.web.paths"]),
+        ([('format = "warc"', "")], ["sources.web.format"]),
+        ([('fit = "perplexity"', "fit = 3")], ["models.wiki.fit"]),
+        (
+            [("gopher.n_words", "gophr.n_words"), ("steps = 30", "stepz = 30")],
+            ["train.stepz", "dedup.prefer_signal"],
+        ),
+        # a step that could not be read may be the one that the signal is of
+        (
+            [('"gopher_quality"', '"x"'), ("gopher.n_words", "y.n_words")],
+            ["sources.web.steps[1].use"],
+        ),
+    ],
+)
+def test_every_mistake_is_reported_at_once_and_once(changes, lines):
+    parse(tomllib.loads(text := LARGE))
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
     with pytest.raises(ConfigError) as caught:
         parse(tomllib.loads(text))
-    assert len(caught.value.mistakes) == 2
+    assert [m.partition(": ")[0] for m in caught.value.mistakes] == lines
 
 
 def test_a_file_that_is_missing_or_no_toml(tmp_path):
