@@ -223,6 +223,7 @@ def style(colours: dict[str, str]) -> str:
         f".axis,.rule{{stroke:{c['rule']};fill:none}}.grid{{stroke:{c['grid']};fill:none}}",
         f".paper{{fill:{c['paper']}}}.fill{{fill:{c['accent']}}}.soft{{fill:{c['rule']}}}",
         ".line{fill:none;stroke-width:1.75;stroke-linejoin:round}",
+        ".line.wide{stroke-width:4;stroke-opacity:.4}",
         ".thin{stroke-width:.8;stroke-opacity:.45}.stroke{fill:none;stroke-width:1.75}",
         f".dot{{stroke-width:1.5}}.faint{{stroke:{c['rule']}}}.line.faint{{stroke-width:.8}}",
         ".dashed{stroke-dasharray:4 3}",
