@@ -78,23 +78,26 @@ def _cut(out: np.ndarray, start: int, end: int, phrase: np.ndarray, place: int) 
     """Cuts the phrase, with an ASCII space on its inner side, out of out[start:end]. (end then,
     cuts)."""
     n = len(phrase)
-    cuts = 0
-    to = at = start
+    first = max(start, end - n) if place == END else start
+    last = min(start, end - n) if place == START else end - n
+    at = first
+    while at <= last and not _same(out, at, phrase):
+        at += 1
+    if at > last:
+        return end, 0
+    to, cuts = at, 0
     while at < end:
-        fits = at + n <= end and (place != END or at + n == end) and (place != START or at == start)
-        if fits and _same(out, at, phrase):
+        if first <= at <= last and _same(out, at, phrase):
             at += n
             cuts += 1
             if place == START:
                 at += at < end and out[at] in (0x20, 0x09)
             elif to > start and out[to - 1] in (0x20, 0x09):
                 to -= 1
-            continue
-        if cuts == 0 and place == START:
-            return end, 0
-        out[to] = out[at]
-        to += 1
-        at += 1
+        else:
+            out[to] = out[at]
+            to += 1
+            at += 1
     return to, cuts
 
 
@@ -167,7 +170,7 @@ def correct_lines(
                 fault = UPPERCASE
             elif n_digits > max_digits * line_chars[i]:
                 fault = DIGITS
-            elif n_pieces <= short and _is_counter(
+            elif (n_digits and 2 <= n_pieces <= short) and _is_counter(
                 data, start, stop, classes, traits, counters, counter_offsets
             ):
                 fault = COUNTER

@@ -227,7 +227,9 @@ def _split(
             if stop in (POINT, MARKED) and not glued:
                 stop = FIRM
             if here == OTHER and not (
-                glued and kinds[n - 1] & KIND == ALPHA and is_contraction(data, at, end, classes)
+                code in (0x27, 0x2019)
+                and (glued and kinds[n - 1] & KIND == ALPHA)
+                and is_contraction(data, at + width, end, classes)
             ):
                 before = at
                 at, hashes[n], chars[n], found = symbol_at(data, at, end, traits)

@@ -72,7 +72,8 @@ def word_at(
                 if before in (LETTER, DIGIT) and after in (LETTER, DIGIT):
                     rises = not traits[last] & UPPER and traits[next_code] & UPPER
                     goes_on = _joins(code, before, after, rises != 0 and before == LETTER)
-                    goes_on = goes_on and not is_contraction(data, at, end, classes)
+                    if code in (0x27, 0x2019):
+                        goes_on = not is_contraction(data, at + width, end, classes)
         else:
             goes_on = here in (LETTER, DIGIT)
             if code | 0x20 == 0x6E and goes_on:
@@ -106,10 +107,8 @@ def _joins(code: int, before: int, after: int, rises: bool) -> bool:
 
 @njit(cache=True, nogil=True)
 def is_contraction(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> bool:
-    """Whether data[at:] is 's, 'm, 'd, 're, 've or 'll, with ' or ’, and no word goes on there."""
-    code, width = decode(data, at, end)
-    at += width
-    if code not in (0x27, 0x2019) or at >= end:
+    """Whether data[at:], after ' or ’, is s, m, d, re, ve or ll, and no word goes on there."""
+    if at >= end:
         return False
     first = data[at] | 0x20
     if first in (0x73, 0x6D, 0x64):
