@@ -17,6 +17,7 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 REPO = Path(__file__).resolve().parent.parent
+VOCAB = 64  # of `packed`
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,21 @@ def shared_data() -> Path:
     if not (place / "README.md").exists():
         pytest.skip(f"no real inputs at {place} (set CORPUSMILL_DATA)")
     return place
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of packed rows of 64: 200 documents of three sources that count upwards from some
+    number, easy to learn. Alone in its directory, and not to be changed."""
+    import numpy as np
+
+    from train.packing import write_packed
+
+    draw = np.random.default_rng(0)
+    documents = [
+        (f"d/{i}", f"s{i % 3}", (draw.integers(VOCAB) + np.arange(n)) % VOCAB)
+        for i, n in enumerate(draw.integers(5, 150, 200))
+    ]
+    path = str(tmp_path_factory.mktemp("packed") / "part-0.arrow")
+    write_packed(path, documents, 64, vocab_size=VOCAB, tokenizer_digest="d1")
+    return path

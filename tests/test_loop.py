@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import REPO, VOCAB
 from train import command as command_line
 from train.config import Train
 from train.evaluate import evaluate
@@ -19,21 +20,6 @@ from train.model import Transformer
 from train.packing import write_packed
 
 torch.set_num_threads(2)
-REPO = Path(__file__).resolve().parent.parent
-VOCAB = 64
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Documents that count upwards from some number: easy to learn."""
-    draw = np.random.default_rng(0)
-    documents = [
-        (f"d/{i}", "d", (draw.integers(VOCAB) + np.arange(n)) % VOCAB)
-        for i, n in enumerate(draw.integers(5, 150, 200))
-    ]
-    path = str(tmp_path_factory.mktemp("packed") / "part-0.arrow")
-    write_packed(path, documents, 64, vocab_size=VOCAB, tokenizer_digest="d1")
-    return path
 
 
 def config(**changes) -> Train:

@@ -6,35 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
+from tests.conftest import REPO, VOCAB
 from train import export, metrics, update
 from train.checkpoint import read_tensor
 from train.config import PRESETS, Model, Train, parameter_count
 from train.loader import Batch
 from train.loop import train
 from train.model import Transformer
-from train.packing import write_packed
 
 torch.set_num_threads(2)
-REPO = Path(__file__).resolve().parent.parent
-VOCAB = 64
 BASE = {"steps": 6, "batch_rows": 4, "warmup_steps": 2, "threads": 1}
 SMALL = Model(dim=64, n_layers=2, n_heads=4, n_kv_heads=2, hidden=96)
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory) -> str:
-    draw = np.random.default_rng(0)
-    documents = [
-        (f"d/{i}", f"s{i % 3}", (draw.integers(VOCAB) + np.arange(n)) % VOCAB)
-        for i, n in enumerate(draw.integers(5, 150, 200))
-    ]
-    path = str(tmp_path_factory.mktemp("packed") / "part-0.arrow")
-    write_packed(path, documents, 64, vocab_size=VOCAB, tokenizer_digest="d1")
-    return path
 
 
 def run(packed, out, **changes):
@@ -50,6 +35,7 @@ def test_sizes_by_hand():
         "llama_13b": 13_015_864_320,
         "llama_33b": 32_528_943_616,
         "llama_65b": 65_285_660_672,
+        "2.7b": 32 * (4 * 2560**2 + 3 * 2560 * 6912 + 2 * 2560) + 2560 + 2 * 32000 * 2560,
         "1.3b": 24 * (4 * 2048**2 + 3 * 2048 * 5632 + 2 * 2048) + 2048 + 2 * 32000 * 2048,
         "350m": 24 * (4 * 1024**2 + 3 * 1024 * 2816 + 2 * 1024) + 1024 + 2 * 32000 * 1024,
         "125m": 12 * (4 * 768**2 + 3 * 768 * 2048 + 2 * 768) + 768 + 32000 * 768,

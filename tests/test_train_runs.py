@@ -10,32 +10,17 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
+from tests.conftest import REPO, VOCAB
 from train import export
 from train.checkpoint import latest
 from train.config import Train
 from train.loop import train
 from train.model import Transformer
-from train.packing import write_packed
 
 torch.set_num_threads(2)
-REPO = Path(__file__).resolve().parent.parent
-VOCAB = 64
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory) -> str:
-    draw = np.random.default_rng(0)
-    documents = [
-        (f"d/{i}", f"s{i % 3}", (draw.integers(VOCAB) + np.arange(n)) % VOCAB)
-        for i, n in enumerate(draw.integers(5, 150, 200))
-    ]
-    path = str(tmp_path_factory.mktemp("packed") / "part-0.arrow")
-    write_packed(path, documents, 64, vocab_size=VOCAB, tokenizer_digest="d1")
-    return path
 
 
 def command(packed, out, *more):

@@ -40,8 +40,9 @@ class Model:
 
 
 # llama_*: Touvron et al. 2023 (arXiv 2302.13971), table 2, with SwiGLU's 2/3 of 4 dim rounded up to
-# 256 (section 2.2). The others keep their proportions; small ones tie the embeddings, which would
-# be most of their parameters.
+# 256 (section 2.2). 125m to 2.7b: width and depth of GPT-3's (Brown et al. 2020, arXiv 2005.14165,
+# table 2.1), whose 2.7B has 32 heads of 80: of 128 here, which fill the attention's tiles. Small
+# ones tie the embeddings, which would be most of their parameters.
 PRESETS: dict[str, Model] = {
     "tiny": Model(
         dim=128, n_layers=4, n_heads=4, n_kv_heads=2, hidden=352, qk_norm=True, tied_embeddings=True
@@ -63,6 +64,7 @@ PRESETS: dict[str, Model] = {
     ),
     "350m": Model(dim=1024, n_layers=24, n_heads=16, n_kv_heads=16, hidden=2816),
     "1.3b": Model(dim=2048, n_layers=24, n_heads=16, n_kv_heads=16, hidden=5632),
+    "2.7b": Model(dim=2560, n_layers=32, n_heads=20, n_kv_heads=20, hidden=6912),
     "llama_7b": Model(dim=4096, n_layers=32, n_heads=32, n_kv_heads=32, hidden=11008),
     "llama_13b": Model(dim=5120, n_layers=40, n_heads=40, n_kv_heads=40, hidden=13824),
     "llama_33b": Model(dim=6656, n_layers=60, n_heads=52, n_kv_heads=52, hidden=17920),
