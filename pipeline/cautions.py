@@ -1,5 +1,5 @@
 """What of a run's counts is worth a second look: rules that removed nothing or more than half of a
-source, and sources of which next to nothing is left."""
+source, and sources of which next to nothing is left, or nothing was there."""
 
 from typing import Any
 
@@ -29,7 +29,11 @@ def cautions(run: Run, stages: dict[str, dict[str, Any]]) -> list[str]:
             if idle and n >= ENOUGH:
                 lines.append(f"sources.{name}: removed none of {n:,} documents: {', '.join(idle)}")
         documents = [c for c in counts if "removed" in c and "kept" in c]
-        if documents and documents[-1]["kept"] < (1 - LOST) * documents[0]["in"]:
+        if documents and not documents[0]["in"]:
+            lines.append(
+                f"sources.{name}: no record at all; `corpusmill check` looks for the cause"
+            )
+        elif documents and documents[-1]["kept"] < (1 - LOST) * documents[0]["in"]:
             kept, n = documents[-1]["kept"], documents[0]["in"]
             lines.append(f"sources.{name}: {kept:,} of {n:,} records are kept")
     return lines

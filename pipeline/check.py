@@ -8,12 +8,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.build_config import ConfigError
 from pipeline.canaries import run_canaries
 from pipeline.check_columns import absent_columns
 from pipeline.check_mixture import mixture_outlook
 from pipeline.config import Run
 from pipeline.executor import connect
-from pipeline.ledger import commonest_error
+from pipeline.ledger import InputError, commonest_error
+from pipeline.likely import likely
 from pipeline.named_files import Shard, look_for_files, resolve_files
 from pipeline.parts import read_tables
 from pipeline.stages import document_stages, run_pipeline
@@ -31,11 +33,15 @@ class Report(NamedTuple):
 
 
 def check(run: Run, limit: int) -> Report:
-    """Raises ConfigError where something is missing; a report with warnings otherwise."""
+    """Raises ConfigError where something is missing, or a source gives no record; a report with
+    warnings otherwise."""
     shards = look_for_files(run)
     with tempfile.TemporaryDirectory(prefix="corpusmill-check-") as out, connect("off") as cluster:
         trial = _trial_of(run, shards, limit)
-        manifest = run_pipeline(trial, out, cluster, document_stages(run, None)[-1])
+        try:
+            manifest = run_pipeline(trial, out, cluster, document_stages(run, None)[-1])
+        except InputError as error:
+            raise ConfigError(str(error).splitlines()) from None
         fired = {name: _firing(out, name) for name in run.sources}
         lost = {name: _commonest_error(out, name) for name in run.sources}
         outlook = mixture_outlook(run, out, shards, limit)
@@ -64,7 +70,8 @@ def check(run: Run, limit: int) -> Report:
         if silent:
             lines.append(f"  fired on none: {', '.join(silent)}")
         if not first["in"]:
-            warnings.append(f"sources.{name}: no record at all in {mine[0].path}")
+            hint = likely(source, mine[0].path)
+            warnings.append(f"sources.{name}: no record at all in {mine[0].path}{hint}")
         elif last["kept"] < (1 - LOST) * first["in"]:
             warnings.append(
                 f"sources.{name}: only {last['kept']} of {first['in']} records are kept"

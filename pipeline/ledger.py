@@ -7,7 +7,7 @@ between two.
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +20,11 @@ from pipeline.storage import join, sweep, write_json
 
 DIGEST = pa.schema([("id", pa.string()), ("sha256", pa.binary(32))])
 FREE_ERRORS = 20  # records of one shard that may be lost whatever max_error_fraction says
+
+
+class InputError(StageError):
+    """A stage could not finish because of what it was given; the message names the mend, in the
+    configuration or in the inputs."""
 
 
 def total(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -98,16 +103,23 @@ def check_errors(
 
 
 def check_sources(
-    root: str, counts: dict[str, dict[str, Any]], records: list[dict[str, Any]]
+    root: str,
+    counts: dict[str, dict[str, Any]],
+    records: list[dict[str, Any]],
+    hint: Callable[[str], str],
 ) -> None:
-    """Raises StageError for a source of which every record was lost: the wrong format, the wrong
-    column. Names the commonest error."""
-    for source, c in counts.items():
-        if c["lost"] and not c["kept"] and not c["removed"]:
-            kind, message = commonest_error(root, records, source)
-            raise StageError(
-                f"ingest: {source}: all {c['lost']} records were lost, most to {kind}: {message}"
-            )
+    """Raises InputError for the sources of which every record was lost: the wrong format, the wrong
+    column. A line names the commonest error and ends with what `hint` says of the source."""
+    lost = [name for name, c in counts.items() if c["lost"] and not (c["kept"] or c["removed"])]
+    lines = []
+    for name in lost:
+        kind, message = commonest_error(root, records, name)
+        n = counts[name]["lost"]
+        lines.append(
+            f"sources.{name}: all {n} records were lost, most to {kind}: {message}{hint(name)}"
+        )
+    if lines:
+        raise InputError("\n".join(lines))
 
 
 def commonest_error(root: str, records: list[dict[str, Any]], source: str) -> tuple[str, str]:
@@ -142,7 +154,7 @@ def digest_part(part: Part, path: str | None) -> dict[str, Any]:
 
 
 def corpus_digest(root: str, records: list[dict[str, Any]]) -> str:
-    """sha256 over the sorted (id, sha256(text)) of all documents. Raises StageError for an id that
+    """sha256 over the sorted (id, sha256(text)) of all documents. Raises InputError for an id that
     occurs twice.
 
     Parts whose id ranges do not overlap are taken one after the other; memory is that of the parts
@@ -163,7 +175,7 @@ def corpus_digest(root: str, records: list[dict[str, Any]]) -> str:
         ]
         for row in pa.concat_tables(tables).sort_by("id").to_pylist():
             if row["id"] == previous:
-                raise StageError(
+                raise InputError(
                     f"documents: the id {row['id']!r} occurs twice ({row['part']} and {part}); "
                     'make ids unique, or set id_column = "" so that they are made of shard and row'
                 )

@@ -29,6 +29,7 @@ from pipeline.ledger import (
     drop_stale,
     write_manifest,
 )
+from pipeline.likely import likely
 from pipeline.named_files import find_shards, look_for_files, resolve_files, resolve_reader
 from pipeline.redecide import find_earlier, measurements, source_of
 from pipeline.sources import FORMATS
@@ -144,7 +145,13 @@ def ingest(state: State, out: str) -> list[Piece]:
             places.append((shard.source, shard.name, label))
     records = state.stage("ingest", stage_tasks)
     state.counts["ingest"] = conserve("ingest", records, None)
-    check_sources(state.out, state.counts["ingest"], records)
+    first = {shard.source: shard.path for shard in reversed(shards)}
+    check_sources(
+        state.out,
+        state.counts["ingest"],
+        records,
+        lambda name: likely(run.sources[name], first[name]),
+    )
     check_errors("ingest", [f"{p[0]}/{p[1]}" for p in places], records, run.max_error_fraction)
     return next_pieces([Piece(*place, None, "") for place in places], records)
 

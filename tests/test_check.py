@@ -1,6 +1,10 @@
 """`corpusmill check`: the canaries of every step under the user's thresholds."""
 
+import bz2
+import gzip
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -93,6 +97,83 @@ def test_records_that_cannot_be_read_are_explained(tmp_path: Path, capsys) -> No
         "sources.web: 1 records could not be read, most to missing_column: no column 'text'; the "
         "line has body; name the right one: text_column"
     )
+
+
+BODY = {"id": "1", "title": "t", "body": "a text that is longer than the others " * 3}
+DUMP = b"<mediawiki><page><title>T</title><ns>0</ns></page></mediawiki>"
+WARC = b"WARC/1.0\r\nWARC-Type: warcinfo\r\nContent-Length: 0\r\n\r\n\r\n\r\n"
+
+
+def packed_tar(name: str) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo(name))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "data", "error", "mend"),
+    [
+        ("table", "a.jsonl", json.dumps(BODY).encode(), "missing_column", 'text_column = "body"'),
+        ("table", "b.csv", b"x,y\n1,a longer one\n", "missing_column", 'text_column = "y"'),
+        (
+            "table",
+            "nested.jsonl",
+            json.dumps({"id": "1", "data": BODY}).encode(),
+            "missing_column",
+            'text_column = "data.body"',
+        ),
+        ("code", "a.jsonl", json.dumps(BODY).encode(), "missing_col", 'columns.content = ["body"]'),
+        ("warc", "a.jsonl", json.dumps(BODY).encode(), "not_a_record", 'format = "table"'),
+        ("dialogue", "d.xml.bz2", bz2.compress(DUMP), "bad_json", 'format = "wikipedia"'),
+        ("wikipedia", "w.warc.gz", gzip.compress(WARC), "not_a_dump", 'format = "warc"'),
+        ("wikipedia", "a.tar", packed_tar("2401/2401.1.gz"), "not_a_dump", 'format = "arxiv"'),
+        ("wikipedia", "c.tar.gz", gzip.compress(packed_tar("a.py")), "not", 'format = "code"'),
+        ("wikipedia", "noise.bin", bytes(range(256)), "not_a_dump", ""),
+    ],
+)
+def test_a_wrong_format_or_column_is_a_mistake_of_the_configuration(
+    tmp_path: Path, capsys, format: str, name: str, data: bytes, error: str, mend: str
+) -> None:
+    """Exit status 2, with the right one; of each source. A run that meets it has failed: 1."""
+    (tmp_path / name).write_bytes(data)
+    source = f'format = "{format}"\npaths = ["{tmp_path}/{name}"]\n'
+    config = tmp_path / "c.toml"
+    config.write_text(f'name = "c"\n[sources.web]\n{source}[sources.more]\n{source}')
+    assert main(["check", str(config)]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if "corpusmill: " in line]
+    for line, which in zip(said, ("more", "web"), strict=True):
+        assert line.startswith(f"corpusmill: sources.{which}: all 1 records were lost, most to ")
+        assert error in line
+        assert line.endswith(f". Did you mean {mend}?") if mend else "Did you" not in line
+    assert main(["run", str(config), "--out", str(tmp_path / "out"), "--ray", "off"]) == 1
+    assert said[0] in capsys.readouterr().err.splitlines()
+
+
+def test_an_id_that_occurs_twice_is_found_before_the_run(tmp_path: Path, capsys) -> None:
+    rows = [{"id": "a", "text": PROSE}] * 2
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'name = "c"\n[sources.web]\nformat = "table"\npaths = ["{tmp_path}/a.jsonl"]\n'
+    )
+    assert main(["check", str(config)]) == 2
+    assert 'or set id_column = ""' in capsys.readouterr().err
+
+
+def test_a_source_without_a_record_is_worth_a_word(tmp_path: Path, capsys) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(BODY))
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'name = "c"\n[sources.se]\nformat = "stackexchange"\npaths = ["{tmp_path}/a.jsonl"]\n'
+    )
+    assert main(["check", str(config), "--json"]) == 0
+    [warning] = json.loads(capsys.readouterr().out.splitlines()[-1])["warnings"]
+    assert warning == (
+        f'sources.se: no record at all in {tmp_path}/a.jsonl. Did you mean format = "table"?'
+    )
+    assert main(["run", str(config), "--out", str(tmp_path / "out"), "--ray", "off"]) == 0
+    assert "sources.se: no record at all" in capsys.readouterr().out
 
 
 MIXTURE = """

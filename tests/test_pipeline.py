@@ -232,7 +232,7 @@ def test_too_many_errors_stop_the_run(shards, tmp_path):
 
 def test_a_source_that_is_lost_as_a_whole_stops_the_run(tmp_path):
     write_jsonl(tmp_path / "bad.jsonl", [{"body": prose(i)} for i in range(3)])
-    message = r"ingest: web: all 3 records were lost, most to missing_column: no column 'text'"
+    message = r"sources.web: all 3 records were lost, most to missing_column: no column 'text'"
     with connect("off") as loop, pytest.raises(StageError, match=message):
         run(tmp_path, tmp_path / "out", loop, paths=[str(tmp_path / "bad.jsonl")])
 

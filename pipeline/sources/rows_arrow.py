@@ -18,7 +18,7 @@ _DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)  # the last of a colu
 class Columns(NamedTuple):
     """What is read of a table."""
 
-    text: tuple[str, ...]  # the first of these that the table has must be strings
+    text: tuple[str, ...]  # the first of these that the table has must be strings; () asks none
     only: tuple[str, ...] = ()  # () is all
 
 
@@ -143,6 +143,8 @@ def column_problem(schema: pa.Schema, names: tuple[str, ...]) -> tuple[str, str]
         if kind in (pa.string(), pa.large_string(), pa.string_view()):
             return None
         return "wrong_type", f"column {name!r} is {kind}, and a text is a string"
+    if not names:
+        return None
     wanted = " or ".join(map(repr, names))
     return "missing_column", f"no column {wanted}; the table has {', '.join(schema.names)}"
 
