@@ -28,10 +28,10 @@ from pipeline.exchange.resolve import resolve_part, route_partition
 from pipeline.exchange.scopes import scopes_partition, scopes_report
 from pipeline.exchange.sign import EXCHANGED, scoped, sign_part
 from pipeline.executor import make_task
+from pipeline.identity import code_version
 from pipeline.ledger import conserve
 from pipeline.parts import path_of
 from pipeline.state import Piece, State, content_of, contents, next_pieces, paths
-from pipeline.storage import code_version
 
 Records = list[dict[str, Any]]
 
@@ -43,6 +43,7 @@ DEDUP_CODE = (
     "pipeline/files.py",
     "pipeline/parts.py",
     "pipeline/schema.py",
+    "pipeline/tally.py",
 )
 ROUNDS = 32  # of `_find_seen`; a paragraph that is open after them stays
 ROUTED = ("fates", "keepers", "clusters", "repeats")

@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,8 +21,10 @@ from typing import Any, NamedTuple, cast
 import pyarrow as pa
 
 from pipeline import quarantine
+from pipeline.identity import digest
 from pipeline.parts import Part, find_record, record_path
-from pipeline.storage import digest, exists, open_input
+from pipeline.progress import Progress
+from pipeline.storage import exists, open_input
 
 MAX_QUARANTINED = 100  # records of one part, before the part is given up
 IN_PROCESS = "off"  # --ray off: a plain loop in this process
@@ -325,45 +326,3 @@ def _culprit(root: str, stage: str, task: Task) -> str | None:
 def _describe(error: BaseException) -> str:
     text = str(error).strip() or "no message"
     return f"{type(error).__name__}: {text.splitlines()[-1]}"
-
-
-class Progress:
-    """A bar on a terminal, a line every ten seconds in a pipe; on stderr."""
-
-    def __init__(self, stage: str, total: int, ready: int) -> None:
-        self.stage, self.total, self.ready, self.finished = stage, total, ready, 0
-        self.documents = 0
-        self.said = -1  # of the parts that were finished
-        self.started = self.shown = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-
-    def done(self, outcome: Any) -> None:
-        self.finished += 1
-        if isinstance(outcome, dict):
-            self.documents += sum(
-                c.get("in", 0) for c in outcome["counts"].values() if isinstance(c, dict)
-            )
-        now = time.monotonic()
-        if now - self.shown >= (0.1 if self.terminal else 10):
-            self.shown = now
-            self._show(end="\r" if self.terminal else "\n")
-
-    def close(self) -> None:
-        if self.said < self.finished or self.terminal:
-            self._show(end="\n")
-
-    def _show(self, end: str) -> None:
-        self.said = self.finished
-        elapsed = time.monotonic() - self.started
-        done = self.ready + self.finished
-        line = f"{self.stage:<18} {done}/{self.total} parts"
-        if self.ready:
-            line += f" ({self.ready} ready from before)"
-        if self.documents:
-            line += f", {self.documents:,} documents"
-        left = self.total - done
-        line += f", {elapsed:.1f} s"
-        if left and self.finished >= max(4, left / 8):  # the first ones start workers, too
-            line += f", about {elapsed / self.finished * left:.0f} s left"
-        print(f"{line:<90}" if end == "\r" else line.ljust(90).rstrip(), end=end, file=sys.stderr)
-        sys.stderr.flush()

@@ -20,12 +20,13 @@ from filters.perplexity_text import Units, load_sentencepiece
 from pipeline.build_config import ConfigError
 from pipeline.config import Run, parse_steps
 from pipeline.curves import evaluation_svg
+from pipeline.identity import input_identity
 from pipeline.named_files import find_shards, prepare, resolve_files
 from pipeline.schema import DOCUMENT, Document, Fault
 from pipeline.sources import FORMATS
 from pipeline.state import input_path
 from pipeline.steps import STEPS
-from pipeline.storage import input_identity, write_json
+from pipeline.storage import write_json
 
 SIGNALS = {
     "perplexity": "perplexity.value",

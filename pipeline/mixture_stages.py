@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from pipeline.ablation.controls import Control
 from pipeline.executor import StageError, make_task
+from pipeline.identity import code_version
 from pipeline.mixture import (
     BUCKETS,
     Mixture,
@@ -36,12 +37,13 @@ from pipeline.mixture_tasks import (
 )
 from pipeline.parts import path_of, read_tables
 from pipeline.state import Piece, State, content_of, contents
-from pipeline.storage import code_version, join
+from pipeline.storage import join
 from tokenizer.encode import digest as tokenizer_digest
 from tokenizer.encode import load as load_tokenizer
 
 PACK_CODE = (
     "train/packing.py",
+    "filters/kernels.py",
     "pipeline/mixture.py",
     "pipeline/mixture_groups.py",
     "pipeline/mixture_stages.py",
@@ -49,6 +51,7 @@ PACK_CODE = (
     "pipeline/exchange/files.py",
     "pipeline/files.py",
     "pipeline/parts.py",
+    "pipeline/schema.py",
 )
 PACKED_PART_TOKENS = 1 << 26  # one packed file; what a pack task holds
 

@@ -13,19 +13,11 @@ from typing import Any, NamedTuple
 
 from pipeline.build_config import ConfigError
 from pipeline.config import Run, Source
+from pipeline.identity import versions
 from pipeline.sources import FORMATS
 from pipeline.state import input_path
 from pipeline.steps import STEPS, Use
-from pipeline.storage import (
-    absolute,
-    exists,
-    expand,
-    expand_names,
-    join,
-    local_copy,
-    split_query,
-    versions,
-)
+from pipeline.storage import absolute, exists, expand, expand_names, join, local_copy, split_query
 
 TABLES = ("documents", "removed")  # folders of a run that hold documents, a folder for a source
 

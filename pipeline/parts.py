@@ -21,13 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.exchange.files import ExchangeWriter
 from pipeline.files import File, commit, discard, located, open_temporary
 from pipeline.schema import ERROR, Fault
-from pipeline.storage import (
-    exists,
-    join,
-    open_input,
-    read_json,
-    write_json,
-)
+from pipeline.storage import exists, join, open_input, read_json, write_json
 
 ROW_GROUP_BYTES = 8 << 20
 

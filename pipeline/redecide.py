@@ -22,10 +22,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.apply import Earlier, audited
+from pipeline.identity import digest
 from pipeline.parts import path_of, read_tables
 from pipeline.schema import DOCUMENT, REMOVAL
 from pipeline.steps import STEPS, Use, bounds_of
-from pipeline.storage import digest, exists, join, list_files, open_input, read_json
+from pipeline.storage import exists, join, list_files, open_input, read_json
 
 NO_STEP = -2  # of this run: the text is as no step of it leaves it
 

@@ -14,12 +14,15 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from pipeline import tasks
 from pipeline.cautions import cautions
 from pipeline.config import Run, resolved
 from pipeline.contamination import summarize
 from pipeline.dedup_stages import deduplicate
 from pipeline.executor import Cluster, make_task
+from pipeline.filter_tasks import filter_part
+from pipeline.fit_tasks import fit_perplexity_model, fit_quality_model
+from pipeline.identity import code_version, digest, library_versions
+from pipeline.ingest_tasks import ingest_part
 from pipeline.ledger import (
     check_errors,
     check_sources,
@@ -34,23 +37,16 @@ from pipeline.named_files import find_shards, look_for_files, resolve_files, res
 from pipeline.redecide import find_earlier, measurements, source_of
 from pipeline.sources import FORMATS
 from pipeline.state import Piece, State, next_pieces
-from pipeline.storage import (
-    code_version,
-    delete,
-    digest,
-    exists,
-    join,
-    library_versions,
-    write_json,
-)
+from pipeline.storage import delete, exists, join, write_json
 from pipeline.token_stages import make_tokens
 
-INGEST_CODE = ("pipeline/sources", "pipeline/extract", "pipeline/tasks.py", "pipeline/schema.py")
+WRITER_CODE = ("pipeline/parts.py", "pipeline/files.py", "pipeline/schema.py", "pipeline/tally.py")
+INGEST_CODE = ("pipeline/sources", "pipeline/extract", "pipeline/ingest_tasks.py", *WRITER_CODE)
 FILTER_CODE = (
     *("filters", "pipeline/steps.py", "pipeline/apply.py", "pipeline/redecide.py"),
-    *("pipeline/tasks.py", "pipeline/schema.py"),
+    *("pipeline/filter_tasks.py", *WRITER_CODE),
 )
-WRITER_CODE = ("pipeline/parts.py", "pipeline/files.py")
+FIT_CODE = ("filters", "pipeline/fit_tasks.py", *WRITER_CODE)
 
 # What --until may name, in order.
 LAST = ("ingest", "filter", "dedup", "tokenizer", "tokenize", "pack", "train")
@@ -139,8 +135,8 @@ def ingest(state: State, out: str) -> list[Piece]:
             args |= {"limit": run.limit, "sample_fraction": run.sample_fraction}
             args |= {"out": out, "batch_bytes": run.batch_bytes}
             identity = {k: v for k, v in args.items() if k not in ("reader", "path")}
-            code = code_version(*INGEST_CODE, *WRITER_CODE)
-            task = make_task(label, tasks.ingest_part, args, shard.identity, identity, reader, code)
+            code = code_version(*INGEST_CODE)
+            task = make_task(label, ingest_part, args, shard.identity, identity, reader, code)
             stage_tasks.append(task)
             places.append((shard.source, shard.name, label))
     records = state.stage("ingest", stage_tasks)
@@ -173,15 +169,15 @@ def fit_models(state: State, pieces: list[Piece]) -> dict[str, tuple[str, str]]:
         if model.fit == "perplexity":
             paths, fraction = reference(model.sources, model.sample_bytes)
             args |= {"paths": paths, "fraction": fraction, "order": model.order}
-            function: Callable = tasks.fit_perplexity_model
+            function: Callable = fit_perplexity_model
         else:
             positive, p = reference(model.positive, model.sample_bytes)
             negative, n = reference(model.negative, model.sample_bytes)
             args |= {"positive": positive, "negative": negative, "fractions": (p, n)}
-            function = tasks.fit_quality_model
+            function = fit_quality_model
         sources = {*model.sources, *model.positive, *model.negative, *model.reference}
         contents = [p.content for p in pieces if p.source in sources]
-        identity = [contents, dataclasses.asdict(model), run.seed, code_version(*FILTER_CODE)]
+        identity = [contents, dataclasses.asdict(model), run.seed, code_version(*FIT_CODE)]
         stage_tasks.append(make_task(f"models.{name}", function, args, *identity))
     if stage_tasks:
         for name, record in zip(
@@ -210,10 +206,10 @@ def filter_documents(
         args["measured"] = measured[piece.source]
         args |= {"path": piece.path, "steps": steps}
         args |= {"audit_fraction": run.audit_fraction, "out": out, "batch_bytes": run.batch_bytes}
-        rest = [run.audit_fraction, out, run.batch_bytes, code_version(*FILTER_CODE, *WRITER_CODE)]
+        rest = [run.audit_fraction, out, run.batch_bytes, code_version(*FILTER_CODE)]
         of = digest([piece.label, piece.content, run.audit_fraction, rest[-1]])
         args["source_of_signals"] = source_of(earlier[of]) if of in earlier else None
-        task = make_task(piece.label, tasks.filter_part, args, piece.content, identity, *rest)
+        task = make_task(piece.label, filter_part, args, piece.content, identity, *rest)
         notes = {"measured": {"of": of, "steps": args["measured"]}}
         stage_tasks.append(task._replace(notes=notes))
     records = state.stage("filter", stage_tasks)

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from pipeline.config import Run
 from pipeline.executor import Cluster, Task, run_stage
+from pipeline.identity import input_identity
 from pipeline.parts import path_of
-from pipeline.storage import absolute, input_identity, join, read_json, sweep
+from pipeline.storage import absolute, join, read_json, sweep
 
 
 class Piece(NamedTuple):

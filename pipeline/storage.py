@@ -1,19 +1,14 @@
-"""Where things are: files on any file system, what a pattern names, and the identity of inputs,
-code and values."""
+"""Where things are: files on any file system, and what a pattern names."""
 
-import ast
-import contextlib
 import functools
 import glob
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
 import re
 import shutil
 import socket
-import stat
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -26,9 +21,6 @@ import pyarrow.fs
 TEMPORARY = ".tmp-"  # in the name of a file that is not committed
 REMOTE_BLOCK = 4 << 20  # bytes of one request: an object store answers each after some 50 ms
 _QUERY = re.compile(r"\w+=[^&]*(?:&\w+=[^&]*)*")  # of an s3:// URI, where ? is a wildcard too
-
-
-# --- any file system ---------------------------------------------------------------------------
 
 
 def filesystem(path: str) -> tuple[pa.fs.FileSystem, str]:
@@ -216,9 +208,8 @@ def local_copy(path: str) -> str:
     if isinstance(fs, pa.fs.LocalFileSystem):
         return place
     info = fs.get_file_info(place)
-    base = Path(
-        tempfile.gettempdir(), "corpusmill-inputs", digest([path, info.size, info.mtime_ns])
-    )
+    version = hashlib.sha256(f"{path}\n{info.size}\n{info.mtime_ns}".encode()).hexdigest()[:32]
+    base = Path(tempfile.gettempdir(), "corpusmill-inputs", version)
     copy = base / PurePosixPath(place).parent.name / PurePosixPath(place).name
     if not copy.exists():
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -270,90 +261,3 @@ def sweep(root: str, folder: str, keep: set[str], prefix: str = "") -> list[str]
             fs.delete_file(place)
             gone.append(relative)
     return gone
-
-
-# --- identities --------------------------------------------------------------------------------
-
-
-def digest(value: object) -> str:
-    """sha256 of a value's canonical JSON, 32 hex digits."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def input_identity(path: str, known: dict[str, list]) -> str:
-    """The content of an input as a short digest: sha256 of a local file, size and time of a remote
-    one.
-
-    `known` caches path -> [size, mtime, digest] between runs, so an unchanged file is not read
-    again.
-    """
-    fs, place = filesystem(path)
-    info = fs.get_file_info(place)
-    if info.type == pa.fs.FileType.Directory:
-        return _folder_identity(path, known)
-    if info.type != pa.fs.FileType.File:
-        raise ValueError(f"{path}: no such file; check the path")
-    stamp = [info.size, info.mtime_ns]
-    if path in known and known[path][:2] == stamp:
-        return known[path][2]
-    if isinstance(fs, pa.fs.LocalFileSystem):
-        with Path(place).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()[:32]
-    else:
-        found = digest([path, *stamp])
-    known[path] = [*stamp, found]
-    return found
-
-
-def _folder_identity(path: str, known: dict[str, list]) -> str:
-    """Of a directory: the names and the content of its files; of what is no file, or cannot be
-    read, its size and time."""
-    found = walk(path)
-    stamp = [len(found), digest([(name, size, mtime) for name, size, mtime, _ in found])]
-    if path in known and known[path][:2] == stamp:
-        return known[path][2]
-    contents: list[list] = []
-    for name, size, mtime, mode in found:
-        if stat.S_ISREG(mode) and os.access(join(path, name), os.R_OK):
-            with Path(join(path, name)).open("rb") as file:
-                contents.append([name, hashlib.file_digest(file, "sha256").hexdigest()])
-        else:
-            contents.append([name, size, mtime])
-    known[path] = [*stamp, digest(contents)]
-    return known[path][2]
-
-
-@functools.cache
-def code_version(*rooms: str) -> str:
-    """Digest of the code of these rooms or files, of the data beside it (*.txt: a fitted model) and
-    of the versions of the libraries, so that a change of any is a new part. Comments and formatting
-    do not count: the syntax trees are compared."""
-    here = Path(__file__).resolve().parent.parent
-    trees = []
-    for room in rooms:
-        for file in (
-            sorted((here / room).rglob("*.py")) if (here / room).is_dir() else [here / room]
-        ):
-            trees.append([str(file.relative_to(here)), ast.dump(ast.parse(file.read_text()))])
-        for file in sorted((here / room).rglob("*.txt")):
-            trees.append([str(file.relative_to(here)), file.read_text()])
-    return digest([trees, library_versions()])
-
-
-@functools.cache
-def library_versions() -> dict[str, str]:
-    names = (
-        "chardet fasttext fastwarc idna kenlm numba numpy presidio-analyzer pyarrow resiliparse "
-        "sentencepiece tldextract trafilatura"
-    )
-    return versions(*names.split())
-
-
-def versions(*names: str) -> dict[str, str]:
-    """Versions of distributions, "none" for one that is not installed."""
-    found = dict.fromkeys(names, "none")
-    for name in names:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.executor import Cluster, StageError, make_task, run_ranks, run_stage
+from pipeline.identity import code_version
 from pipeline.ledger import conserve
 from pipeline.mixture import Mixture
 from pipeline.mixture_stages import Packed, mix_and_pack
 from pipeline.parts import Part, path_of
 from pipeline.state import Piece, State, contents
-from pipeline.storage import code_version, join, local_copy
-from pipeline.tasks import fit_tokenizer, tokenize_part
+from pipeline.storage import join, local_copy
+from pipeline.token_tasks import fit_tokenizer, tokenize_part
 from pipeline.tokenizer_sample import Documents
 from tokenizer.encode import digest as tokenizer_digest
 from tokenizer.encode import load as load_tokenizer
@@ -22,7 +23,10 @@ from train.config import Train
 TOKEN_CODE = (
     "tokenizer",
     "filters/kernels.py",
-    "pipeline/tasks.py",
+    "pipeline/tally.py",
+    "pipeline/token_tasks.py",
+    "pipeline/mixture.py",
+    "pipeline/mixture_groups.py",
     "pipeline/schema.py",
     "pipeline/files.py",
     "pipeline/parts.py",

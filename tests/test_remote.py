@@ -8,8 +8,9 @@ import urllib.parse
 
 import pytest
 
+from pipeline.identity import input_identity
 from pipeline.sources.warc import Warc, read_warc, split_warc
-from pipeline.storage import expand, input_identity, input_size, open_input
+from pipeline.storage import expand, input_size, open_input
 
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nWords of page %d. " + b"word " * 300
 DATE = "Mon, 01 Jan 2024 00:00:00 GMT"

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.exchange.files import ExchangeWriter, read_partition
+from pipeline.identity import code_version, digest, input_identity
 from pipeline.parts import Part, find_record, read_tables
 from pipeline.sources import FORMATS
-from pipeline.storage import code_version, digest, expand, input_identity, sweep, write_bytes
+from pipeline.storage import expand, sweep, write_bytes
 
 ROWS = pa.schema([("key", pa.uint64()), ("doc", pa.uint64()), ("text", pa.string())])
 

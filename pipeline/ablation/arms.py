@@ -21,6 +21,7 @@ from pipeline.ablation.questions import read_task
 from pipeline.build_config import ConfigError
 from pipeline.config import Run
 from pipeline.executor import Cluster, StageError, make_task
+from pipeline.identity import code_version, input_identity
 from pipeline.mixture import Mixture, epochs_cap, source_of
 from pipeline.mixture_groups import validation_limits
 from pipeline.mixture_stages import (
@@ -34,7 +35,7 @@ from pipeline.mixture_stages import (
 from pipeline.parts import Part, path_of, read_tables
 from pipeline.stages import digest_documents, document_stages, make_documents
 from pipeline.state import Piece, State, contents
-from pipeline.storage import code_version, expand, input_identity, join, local_copy, write_bytes
+from pipeline.storage import expand, join, local_copy, write_bytes
 from pipeline.token_stages import TOKEN_CODE, make_tokenizer, tokenize
 from tokenizer.encode import digest as tokenizer_digest
 from tokenizer.encode import encode

@@ -27,11 +27,12 @@ import pyarrow.parquet as pq
 from filters.contamination import measure_contamination
 from filters.decontaminate import Decontaminate, load_sets
 from pipeline.executor import make_task
+from pipeline.identity import code_version
 from pipeline.mixture_stages import PACK_CODE
 from pipeline.mixture_tasks import CLUSTER, Tokens, held_out
 from pipeline.parts import Part, path_of, read_tables
 from pipeline.state import Piece, State, content_of, contents, paths
-from pipeline.storage import code_version, join, open_input
+from pipeline.storage import join, open_input
 
 CODE = ("pipeline/ablation/held_out.py", *PACK_CODE)
 NAMES = pa.schema([("name", pa.string())])

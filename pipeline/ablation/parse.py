@@ -21,7 +21,7 @@ from pipeline.ablation.config import (
 from pipeline.ablation.controls import Control
 from pipeline.build_config import ConfigError, build, override, read_table, set_key
 from pipeline.config import Run, parse, resolved
-from pipeline.storage import digest
+from pipeline.identity import digest
 from train.config import Train
 
 PRESETS = Path(__file__).resolve().parents[2] / "configs" / "presets"

@@ -23,9 +23,10 @@ from pipeline.ablation.trials import DIVERGED, run_trials
 from pipeline.build_config import ConfigError
 from pipeline.config import resolved
 from pipeline.executor import Cluster, StageError
+from pipeline.identity import digest
 from pipeline.named_files import look_for_files
 from pipeline.state import input_path
-from pipeline.storage import absolute, digest, join, write_json
+from pipeline.storage import absolute, join, write_json
 from train.measures import higher_is_better
 from train.verdicts import Judgement
 

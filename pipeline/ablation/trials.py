@@ -22,30 +22,28 @@ from pipeline.ablation.arms import Prepared
 from pipeline.ablation.config import Ablation
 from pipeline.ablation.questions import load_task
 from pipeline.executor import Cluster, Task, make_task, run_stage
+from pipeline.identity import code_version, input_identity, versions
 from pipeline.parts import Part, record_path
 from pipeline.state import input_path
-from pipeline.storage import (
-    code_version,
-    delete,
-    input_identity,
-    join,
-    list_files,
-    read_json,
-    versions,
-)
+from pipeline.storage import delete, join, list_files, read_json
 from tokenizer.encode import digest as tokenizer_digest
 from tokenizer.encode import token_bytes
 from train.config import Train
 
 MODEL_CODE = (
-    *("train/attention.py", "train/config.py", "train/loader.py", "train/model.py"),
-    *("train/sources.py", "train/update.py"),
+    *("train/attention.py", "train/attention_kernels.py", "train/attention_plan.py"),
+    *("train/attention_triton.py", "train/config.py", "train/cross_entropy.py"),
+    *("train/cross_entropy_triton.py", "train/loader.py", "train/model.py", "train/packing.py"),
+    *("train/parallel.py", "train/schedule.py", "train/sources.py", "train/update.py"),
 )
 TRAINING_CODE = (
-    *("train/evaluate.py", "train/loop.py", "train/metrics.py", "train/optimizer.py"),
-    *("train/schedule.py", "train/spikes.py", *MODEL_CODE),
+    *("train/checkpoint.py", "train/evaluate.py", "train/loop.py", "train/metrics.py"),
+    *("train/optimizer.py", "train/run.py", "train/spikes.py", *MODEL_CODE),
 )
-MEASURE_CODE = ("train/measures.py", "pipeline/ablation/questions.py", *MODEL_CODE)
+MEASURE_CODE = (
+    *("train/measures.py", "pipeline/ablation/questions.py", "tokenizer", "filters/kernels.py"),
+    *("pipeline/schema.py", *MODEL_CODE),
+)
 DONE, DIVERGED = "done", "diverged"
 
 

@@ -16,7 +16,7 @@ from pipeline.exchange.files import keyed, read_partition
 from pipeline.exchange.graph import CLUSTERS
 from pipeline.parts import Part, read_tables
 from pipeline.schema import FATE, REMOVAL
-from pipeline.tasks import Tally, text_bytes
+from pipeline.tally import Tally, text_bytes
 
 CLUSTER = "dedup.cluster"  # columns of documents
 REPEATED = "dedup.repeated_fraction"

@@ -19,21 +19,14 @@ from pipeline.config import Run, resolved
 from pipeline.dedup_stages import Records
 from pipeline.exchange.sign import BANDS, KEYS, SHINGLES
 from pipeline.executor import Cluster, make_task
+from pipeline.identity import code_version, library_versions
 from pipeline.index.store import IDS, SIGN_CODE, Entry, finish, located
 from pipeline.ledger import conserve
 from pipeline.named_files import look_for_files
 from pipeline.parts import Part, read_tables
 from pipeline.stages import digest_documents, ingest
 from pipeline.state import Piece, State, next_pieces
-from pipeline.storage import (
-    absolute,
-    code_version,
-    delete,
-    exists,
-    join,
-    library_versions,
-    read_json,
-)
+from pipeline.storage import absolute, delete, exists, join, read_json
 
 SIGNED = {"keys": KEYS, "bands": BANDS, "samples": BANDS, "shingles": SHINGLES}
 

@@ -15,11 +15,12 @@ from pipeline.build_config import ConfigError
 from pipeline.config import Run
 from pipeline.exchange.files import ExchangeWriter, read_partition
 from pipeline.executor import Cluster, make_task
+from pipeline.identity import code_version
 from pipeline.index.extend import SIGNED, fates_of
 from pipeline.index.store import IDS, Entry, dedup_of, finish, located, read_index
 from pipeline.parts import Part, TableWriter, read_tables
 from pipeline.state import State
-from pipeline.storage import absolute, code_version, delete, join
+from pipeline.storage import absolute, delete, join
 
 
 def forget(

@@ -16,11 +16,11 @@ from pipeline.config import Dedup, resolved
 from pipeline.dedup_stages import Records
 from pipeline.exchange.resolve import ROUTED_FATES
 from pipeline.executor import make_task
+from pipeline.identity import code_version
 from pipeline.ledger import drop_stale, write_manifest
 from pipeline.parts import Part, path_of, read_tables
 from pipeline.state import State, content_of
 from pipeline.storage import (
-    code_version,
     exists,
     filesystem,
     join,
@@ -32,7 +32,7 @@ from pipeline.storage import (
 )
 
 SIGN_CODE = (
-    *("dedup/exact.py", "dedup/minhash.py", "dedup/scopes.py"),
+    *("dedup/columns.py", "dedup/exact.py", "dedup/minhash.py", "dedup/scopes.py"),
     *("filters/kernels.py", "filters/words.py"),
 )
 IDS = pa.schema([("id", pa.string())])
