@@ -72,6 +72,28 @@ def test_old_ones_go_and_the_latest_is_found(tmp_path):
     assert checkpoint.latest(str(tmp_path)) == str(tmp_path / "step-00000003")
 
 
+def test_a_kill_while_an_old_one_is_deleted_leaves_no_ruin(tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    def half(place, ignore_errors=False):
+        if place.exists():
+            (place / checkpoint.STATE_NAME).unlink()
+            raise Killed
+
+    model, optimizer = stepped(1)
+    for step in (1, 2):
+        save(str(tmp_path), step, model, optimizer, IDENTITY, keep=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.shutil, "rmtree", half)
+        with pytest.raises(Killed):
+            checkpoint.delete(tmp_path, lambda step, extra: step == 1)
+    assert [p.name for p in checkpoint.complete(tmp_path)] == ["step-00000002"]
+    checkpoint.delete(tmp_path, lambda step, extra: False)  # reads them all
+    save(str(tmp_path), 3, model, optimizer, IDENTITY, keep=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
+
+
 def test_there_is_no_pickle_and_a_tied_weight_is_kept_once(tmp_path):
     model, optimizer = stepped(1)
     path = tmp_path / "c"

@@ -154,6 +154,12 @@ def test_trials_that_carry_no_law(weights, losses, message):
         fit_mixture_law(weights, losses, "ridge")
 
 
+def test_resamples_that_hardly_ever_carry_a_law_end():
+    weights = np.concatenate([np.eye(20), np.full((1, 20), 1 / 20)])
+    with pytest.raises(ValueError, match="21 trials: resampled, they hardly ever hold the 21 diff"):
+        propose(weights, np.arange(21.0), "ridge", resamples=1)
+
+
 def test_designs_that_are_none():
     for base, n in (([1.0], 5), ([0.5, 0.5], 2), ([0.5, 0.6], 9), ([1.5, -0.5], 9)):
         with pytest.raises(ValueError):

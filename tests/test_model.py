@@ -155,11 +155,25 @@ def test_optimizers_take_each_weight_once_and_lower_the_loss(name):
         ({"spike_window": 1}, "spike_window: 1 is below 4"),
         ({"parallel": "fsdp", "optimizer": "adafactor"}, "optimizer: adafactor's row and column"),
         ({"learning_rate": 0.0}, "learning_rate: 0.0 is not above 0"),
+        ({"clip_norm": 0}, "clip_norm: 0 is not above 0"),
+        ({"beta2": 1.5}, r"beta2: 1.5 is not within 0\.0\.\.1\.0"),
+        ({"weight_decay": -0.1}, "weight_decay: -0.1 is below 0"),
+        ({"steps": "10"}, "steps: '10' is no int"),
+        ({"steps": True}, "steps: True is no int"),
+        ({"micro_rows": 1.5}, "micro_rows: 1.5 is no int"),
+        ({"learning_rate": "1e-3"}, "learning_rate: '1e-3' is no float"),
+        ({"device": "gpu"}, "device: 'gpu' is none of cpu, cuda"),
+        ({"optimizer": "sgd"}, "optimizer: 'sgd' is none of adamw, adafactor, muon"),
     ],
 )
 def test_wrong_settings(wrong, message):
     with pytest.raises(ValueError, match=message):
         Train(**wrong)
+
+
+def test_a_whole_number_is_a_number_and_none_is_where_it_may_be():
+    config = Train(learning_rate=1, threads=None, micro_rows=2)
+    assert (config.learning_rate, config.threads, config.micro_rows) == (1, None, 2)
 
 
 @pytest.mark.parametrize("wrong", [{"dim": 20}, {"n_kv_heads": 3}])

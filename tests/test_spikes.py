@@ -85,6 +85,7 @@ def test_robust_z_by_hand():
     with_norms = [{**line, "grad_norm": 1.0} for line in log]
     assert spikes.spike_scores(with_norms, calm, CONFIG) == {}
     assert "loss" in spikes.spike_scores(with_norms, {**calm, "loss": 99.0}, CONFIG)
+    assert spikes.spike_scores(log, calm, CONFIG) == {}  # fp16 has overflowed in all of them
     wild = spikes.spike_scores([], {"loss": math.nan, "grad_norm": 1.0}, CONFIG)
     assert wild == {"loss": math.inf}
 

@@ -33,5 +33,8 @@ def test_where_the_packed_rows_are_is_known_from_the_config(tmp_path, capsys, mo
     assert command.main(["--config", str(REPO / CONFIG)]) == 1
     packed = "out/train_tiny_cpu/packed/train_tiny_cpu"
     assert f"train: {packed}: no .arrow files; pack first" in capsys.readouterr().err
+    (tmp_path / "wrong.toml").write_text("train = 3\n")
+    assert command.main(["--config", "wrong.toml"]) == 1
+    assert "wrong.toml: train = 3 is no table; write [train]" in capsys.readouterr().err
     assert command.main([]) == 1
     assert "--packed: not given" in capsys.readouterr().err

@@ -2,9 +2,9 @@
 
 A checkpoint is copied to the CPU's memory (12 bytes a weight with AdamW) and written from there by
 a thread while the training goes on; the next one waits for it. It gets its name, `step-00000050`,
-when it is whole and flushed to disk: what has the name is whole, also after a kill or a full disk.
-A tensor's digest is checked on loading. Resuming on the same hardware, torch and thread count is
-bit-exact.
+when it is whole and flushed to disk, and loses it before it is deleted: what has the name is whole,
+also after a kill or a full disk. A tensor's digest is checked on loading. Resuming on the same
+hardware, torch and thread count is bit-exact.
 
 Several ranks write together, whole tensors, every rank its share of them; so a checkpoint is the
 same whatever the ranks, and any number of them can go on from it. Their directory has to be shared.
@@ -120,14 +120,35 @@ class Writer:
             for rank in range(1, self.world):
                 entries |= _entries_of(temporary / f"rank-{rank}.json")
             _write_json(temporary / STATE_NAME, {**state, "tensors": entries})
+            _flush_directory(temporary)
             if place.exists():  # of a run that went back, or was resumed from an earlier one
-                shutil.rmtree(place)
+                _remove(place)
             temporary.replace(place)
+            _flush_directory(self.directory)
+            for left in self.directory.glob(".old-*"):  # by a kill
+                shutil.rmtree(left, ignore_errors=True)
             for old in complete(self.directory)[: -self.keep]:
-                shutil.rmtree(old)
+                _remove(old)
         except OSError as error:
             self._error = error
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove(checkpoint: Path) -> None:
+    """A kill in between leaves nothing that has the name of a checkpoint and is none."""
+    hidden = checkpoint.with_name(f".old-{checkpoint.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    checkpoint.replace(hidden)
+    shutil.rmtree(hidden)
+
+
+def _flush_directory(place: Path) -> None:
+    """The names in it."""
+    opened = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
@@ -241,7 +262,7 @@ def delete(directory: str | Path, which: Callable[[int, dict], bool]) -> None:
     for path in complete(directory):
         state = json.loads((path / STATE_NAME).read_text())
         if which(state["step"], state["extra"]):
-            shutil.rmtree(path)
+            _remove(path)
 
 
 def identity_of(config: Train, **data: object) -> dict:

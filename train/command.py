@@ -84,6 +84,8 @@ def _config(path: str | None) -> tuple[dict, Path | None]:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from None
     known = {field.name for field in dataclasses.fields(Train)}
+    if not isinstance(table.get("train", {}), dict):
+        raise ValueError(f"{path}: train = {table['train']!r} is no table; write [train]")
     for key in table.get("train", {}).keys() - known:
         raise ValueError(
             f"{path}: [train] has no key {key!r}; there are {', '.join(sorted(known))}"

@@ -1,6 +1,7 @@
 """What a training run is made of: its settings, and the model sizes. No torch here, so a
 configuration is checked quickly."""
 
+import typing
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -108,7 +109,7 @@ class Train:
     beta2: float = 0.95
     epsilon: float = 1e-8
     clip_norm: float = 1.0
-    """Gradients are scaled down to this norm."""
+    """Gradients are scaled down to this norm; inf: they never are."""
     z_loss: float = 0.0
     """Weight of log(Z)^2, which keeps logits from drifting; 1e-4 in PaLM (Chowdhery et al. 2022,
     arXiv 2204.02311, section 5)."""
@@ -168,6 +169,7 @@ class Train:
     """Older ones are deleted."""
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if self.preset not in PRESETS:
             raise ValueError(
                 f"preset: no such preset {self.preset!r}; there are {', '.join(PRESETS)}"
@@ -207,12 +209,15 @@ class Train:
             raise ValueError(
                 f"warmup_steps: {self.warmup_steps} is not within 0..steps ({self.steps})"
             )
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: {self.learning_rate} is not above 0")
+        for name in ("learning_rate", "epsilon", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
         self._check_options()
 
     def _check_options(self) -> None:
         for name, low, high in (
+            ("beta1", 0.0, 1.0),
+            ("beta2", 0.0, 1.0),
             ("decay_fraction", 0.0, 1.0),
             ("final_fraction", 0.0, 1.0),
             ("embedding_gradient", 0.0, 1.0),
@@ -222,6 +227,8 @@ class Train:
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name}: {getattr(self, name)} is not within {low}..{high}")
         for name, low in (
+            ("seed", 0),
+            ("weight_decay", 0),
             ("max_spike_z", 0),
             ("spike_window", 4),
             ("spike_steps", 1),
@@ -254,6 +261,22 @@ class Train:
 
     def model(self, vocab_size: int) -> Model:
         return replace(PRESETS[self.preset], vocab_size=vocab_size)
+
+
+def _check_types(config: Train) -> None:
+    """What was given in a file, or by a program, is of the field's type; a whole number passes for
+    any number."""
+    for name, hint in typing.get_type_hints(Train).items():
+        value, options = getattr(config, name), typing.get_args(hint)
+        if typing.get_origin(hint) is Literal:
+            if value not in options:
+                raise ValueError(f"{name}: {value!r} is none of {', '.join(options)}")
+            continue
+        kinds = options or (hint,)  # of int | None both
+        if float in kinds:
+            kinds += (int,)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise ValueError(f"{name}: {value!r} is no {kinds[0].__name__}")
 
 
 def parameter_count(model: Model, embeddings: bool = True) -> int:

@@ -58,13 +58,7 @@ def train(
         run.bytes_per_token, run.eval_paths = bytes_per_token or {}, eval_paths or {}
         discard_abandoned(run)
         newest = resume(run, checkpoint.latest(str(run.writer.directory)))
-        start, passes = run.step, first_row(config.steps, config) / len(rows)
-        n_parameters = parameter_count(run.model.config)
-        run.say(
-            f"train: {config.preset}, {n_parameters / 1e6:.2f}M parameters, {passes:.2f} passes "
-            f"over {len(rows)} rows of {rows.sequence_length} tokens; "
-            f"{start} of {config.steps} steps done"
-        )
+        result = _announced(run, rows)
         if config.max_spike_z and not newest:
             save(run)  # there is always one to go back to
             run.writer.wait()
@@ -75,16 +69,27 @@ def train(
         if ranks.rank == 0:
             title = f"Training loss, {config.preset}"
             metrics.write(Path(out_dir) / "loss.svg", loss_svg(run.log, title))
-        return {
-            "steps": config.steps,
-            "resumed_from": start,
-            **metrics.summary(run.log),
-            "parameters": n_parameters,
-            "passes": passes,
-            "unigram_entropy": metrics.unigram_entropy(rows),
-            "spikes": len(spikes.recorded(out_dir)),
-            "checkpoint": checkpoint.latest(str(run.writer.directory)),
-        }
+        result |= metrics.summary(run.log)
+        result["spikes"] = len(spikes.recorded(out_dir))
+        return result | {"checkpoint": checkpoint.latest(str(run.writer.directory))}
+
+
+def _announced(run: Run, rows: PackedRows) -> dict:
+    """What is known of a run before its steps."""
+    config, n_parameters = run.config, parameter_count(run.model.config)
+    passes = first_row(config.steps, config) / len(rows)
+    run.say(
+        f"train: {config.preset}, {n_parameters / 1e6:.2f}M parameters, {passes:.2f} passes "
+        f"over {len(rows)} rows of {rows.sequence_length} tokens; "
+        f"{run.step} of {config.steps} steps done"
+    )
+    return {
+        "steps": config.steps,
+        "resumed_from": run.step,
+        "parameters": n_parameters,
+        "passes": passes,
+        "unigram_entropy": metrics.unigram_entropy(rows),
+    }
 
 
 def _check_held_out(rows: PackedRows, eval_paths: Mapping[str, Sequence[str]]) -> None:

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import resource
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,9 +21,12 @@ from train.loader import Batch, PackedRows
 
 METRICS_NAME = "metrics.jsonl"
 ENTROPY_ROWS = 1024
-# Dense bf16 and fp16 TFLOP/s in the vendor's data sheets, SXM boards, by what stands in the
-# device's name.
-PEAK_TFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "B200": 2250.0, "L40S": 362.0}
+# Dense bf16 and fp16 TFLOP/s in the vendor's data sheets, by what stands in the device's name; the
+# first that does. Without more in it, it is an SXM board.
+PEAK_TFLOPS = {
+    **{"H100 PCIe": 756.0, "H100 NVL": 835.0, "H200 NVL": 835.0, "H100": 989.0, "H200": 989.0},
+    **{"A100": 312.0, "B200": 2250.0, "L40S": 362.0},
+}
 
 
 def peak_tflops(config: Train, device: torch.device) -> float | None:
@@ -87,6 +91,8 @@ def bits_per_byte(
 
 
 def check_bytes(bytes_per_token: Mapping[str, float]) -> None:
+    if not isinstance(bytes_per_token, Mapping):
+        raise ValueError(f"bytes_per_token: {bytes_per_token!r} is no table of sources")
     for name, value in bytes_per_token.items():
         if not (isinstance(value, (int, float)) and value > 0):
             raise ValueError(f"bytes_per_token: {value!r} for {name} is not a number above 0")
@@ -96,7 +102,8 @@ def peak_memory_gib(device: torch.device) -> float:
     """Of the device since the start; of the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB, but for macOS
+    return most / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def unigram_entropy(rows: PackedRows) -> float:

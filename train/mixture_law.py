@@ -25,6 +25,7 @@ from train.simplex import as_mixture, minimise_on_simplex
 
 Kind = Literal["ridge", "exponential"]
 PENALTIES = np.logspace(-6, 2, 17)
+MOST_DRAWS = 10_000  # for a resample that has mixtures enough
 
 
 class MixtureLaw(NamedTuple):
@@ -128,12 +129,19 @@ def propose(
     best, loss = minimise_on_simplex(fit_mixture_law(w, y, kind).predict, top)
     generator = np.random.default_rng(seed)
     drawn: list[list[float]] = []
-    while len(drawn) < resamples:
+    for _ in range(MOST_DRAWS * resamples):
+        if len(drawn) == resamples:
+            break
         rows = generator.integers(0, len(y), len(y))
         if len(np.unique(w[rows].round(9), axis=0)) > w.shape[1]:  # as many as the law needs
             law = fit_mixture_law(w[rows], y[rows], kind)
             mixture, at = minimise_on_simplex(law.predict, top, starts=16)
             drawn.append([*mixture, at])
+    if len(drawn) < resamples:
+        raise ValueError(
+            f"{len(y)} trials: resampled, they hardly ever hold the {w.shape[1] + 1} different "
+            "mixtures that a law needs, so nothing tells how sure it is; run more trials"
+        )
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(drawn or [[*best, loss]], tails, axis=0).tolist()
     return Proposal(best.tolist(), loss, low[:-1], high[:-1], low[-1], high[-1], level)

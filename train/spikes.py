@@ -33,10 +33,11 @@ def spike_scores(log: Sequence[dict], line: dict, config: Train) -> dict[str, fl
         return {}
     found = {}
     for key in ("loss", "grad_norm"):
+        known = [past[key] for past in before if past[key] is not None]  # None: fp16 overflowed
         if not math.isfinite(line[key]):
             found[key] = math.inf
-        elif len(before) >= config.spike_window // 2:
-            z = robust_z(line[key], [past[key] for past in before if past[key] is not None])
+        elif len(known) >= config.spike_window // 2:
+            z = robust_z(line[key], known)
             if z > config.max_spike_z:
                 found[key] = z
     return found
