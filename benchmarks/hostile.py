@@ -145,7 +145,8 @@ def dense_lists(n_bytes: int = N_BYTES) -> dict[str, str]:
         ),
         "numbers": lambda rng: f"{n(rng, 9)} {n(rng, 7)}",
     }
-    return {name: drawn(make, n_bytes) for name, make in makers.items()}
+    texts = {name: drawn(make, n_bytes) for name, make in makers.items()}
+    return texts | {"colons and digits": filled("f:", n_bytes)}
 
 
 def every_step(folder: Path, text: str, sets: tuple[str, ...]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from filters.kernels import DIGIT, IDEOGRAPH, LETTER, MARK, SPACE, UNSPACED, dec
 
 N_COUNTS = 9
 CHARS, LINES, LONGEST, LINE_CHARS, ALPHA, ALNUM, TOKENS, ENCODED, RUN = range(N_COUNTS)
-_BASE64, _HEX = 1, 2
+_BASE64, _HEX, _WORD, _SPACE = 1, 2, 4, 8  # flags of an ASCII byte
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -47,6 +47,10 @@ def byte_tables() -> np.ndarray:
             table[b] |= _BASE64
         if digit or 65 <= b <= 70 or 97 <= b <= 102:
             table[b] |= _HEX
+        if digit or letter or b == 95:  # _
+            table[b] |= _WORD
+        if b == 32 or 9 <= b <= 13 or 28 <= b <= 31:
+            table[b] |= _SPACE
     return table
 
 
@@ -194,22 +198,35 @@ def _next_escapes(data: np.ndarray, at: int, end: int, tables: np.ndarray) -> tu
 
 
 @njit(cache=True, nogil=True)
-def _is_word_at(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> bool:
-    """Whether the character at data[at] is one of \\w."""
-    if at >= end:
-        return False
+def _is_word(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> bool:
+    """Whether the character at data[at] is one of \w."""
     code, _ = decode(data, at, end)
     return (classes[code] >= LETTER and classes[code] != MARK) or code == 95  # _
 
 
-@njit(cache=True, nogil=True)
-def _is_word_before(data: np.ndarray, at: int, first: int, classes: np.ndarray) -> bool:
+@njit(cache=True, nogil=True, inline="always")
+def _is_word_at(
+    data: np.ndarray, at: int, end: int, classes: np.ndarray, tables: np.ndarray
+) -> bool:
+    if at >= end:
+        return False
+    if data[at] < 0x80:
+        return tables[data[at]] & _WORD != 0
+    return _is_word(data, at, end, classes)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _is_word_before(
+    data: np.ndarray, at: int, first: int, classes: np.ndarray, tables: np.ndarray
+) -> bool:
     if at <= first:
         return False
     start = at - 1
+    if data[start] < 0x80:
+        return tables[data[start]] & _WORD != 0
     while start > first and start > at - 4 and data[start] & 0xC0 == 0x80:
         start -= 1
-    return _is_word_at(data, start, at, classes)
+    return _is_word(data, start, at, classes)
 
 
 @njit(cache=True, nogil=True)
@@ -223,14 +240,17 @@ def _next_hex(
     spaced: bool,
 ) -> tuple[int, int]:
     """The next eight bytes in hexadecimal, or more, each a word: 48 31 c0, or 0x48,0x31, or
-    (but for the first) \\x48\\x31."""
+    (but for the first) \x48\x31."""
     while at < end:
         b = data[at]
-        if not (tables[b] & _HEX or b == 92):
+        if not (tables[b] & _HEX or b == 92) or at + 1 == end:
             at += 1
             continue
         if tables[b] & _HEX and at > first and tables[data[at - 1]] & _HEX:
             at += 1  # inside a word
+            continue
+        if not (tables[data[at + 1]] & _HEX or data[at + 1] == 120):
+            at += 1
             continue
         n, stop = 0, at
         while True:
@@ -244,7 +264,7 @@ def _next_hex(
     return end, end
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _hex_unit(
     data: np.ndarray,
     at: int,
@@ -255,13 +275,13 @@ def _hex_unit(
     spaced: bool,
 ) -> int:
     """Where a unit that starts at `at` ends, separator included; -1 for none."""
-    if at >= end:
-        return -1
-    if _is_word_before(data, at, first, classes) == _is_word_at(data, at, end, classes):
-        return -1
+    start = at
     if at + 1 < end and data[at + 1] == 120 and (data[at] == 48 or data[at] == 92):
         at += 2
     if at + 2 > end or not (tables[data[at]] & tables[data[at + 1]] & _HEX):
+        return -1
+    before = _is_word_before(data, start, first, classes, tables)
+    if before == _is_word_at(data, start, end, classes, tables):
         return -1
     at += 2
     if at < end and data[at] == 44:
@@ -269,11 +289,15 @@ def _hex_unit(
         while spaced and at < end and (data[at] == 32 or 9 <= data[at] <= 13):
             at += 1
         return at
-    if _is_word_at(data, at, end, classes):
+    if _is_word_at(data, at, end, classes, tables):
         return -1
     while at < end:
-        code, width = decode(data, at, end)
-        if classes[code] != SPACE:
+        if data[at] < 0x80:
+            width = 1 if tables[data[at]] & _SPACE else 0
+        else:
+            code, width = decode(data, at, end)
+            width = width if classes[code] == SPACE else 0
+        if width == 0:
             break
         at += width
     return at

@@ -26,11 +26,15 @@ import fasttext
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import njit
 
-from filters.rules import Bound, at_least, at_most, mark, record, with_signals
+from filters.kernels import text_buffers
+from filters.rules import Bound, at_least, at_most, edited_texts, mark, record, with_signals
 
 LABEL = "__label__"
 MOST_CAPITALS = 0.3
+_PLAIN = np.ones(256, np.bool_)  # bytes that begin neither a line break nor `</s>`
+_PLAIN[list(b"\n\x0b\x0c\r\x1c\x1d\x1e\xc2\xe2<")] = False
 PREDICT_ROWS = 1024  # lines handed to fastText at once: bounds the Python strings held
 
 CANARIES: dict[str, tuple[str, str]] = {
@@ -204,9 +208,46 @@ def one_line(texts: pa.Array | pa.ChunkedArray, prefix_chars: int | None = None)
         texts = texts.combine_chunks()
     if prefix_chars is not None:
         texts = pc.utf8_slice_codeunits(texts, 0, prefix_chars)
-    texts = pc.replace_substring(texts, "</s>", " ")
-    texts = pc.replace_substring_regex(texts, r"[\n\r\v\f\x1c-\x1e\x{85}\x{2028}\x{2029}]+", " ")
-    return pc.utf8_trim_whitespace(texts)
+    lines = edited_texts(*_join_lines(*text_buffers(texts)), texts.is_null().to_numpy(False))
+    return pc.utf8_trim_whitespace(lines)
+
+
+@njit(cache=True, nogil=True)
+def _join_lines(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(data, offsets) of texts with one space for each run of str.splitlines' line breaks, and for
+    each `</s>`. Arrow's regular expressions take a tenth of a microsecond a line."""
+    out = np.empty(offsets[-1] - offsets[0], np.uint8)
+    ends = np.zeros(len(offsets), np.int32)
+    to = 0
+    for d in range(len(offsets) - 1):
+        at, end, broken = offsets[d], offsets[d + 1], False
+        while at < end:
+            if _PLAIN[data[at]]:
+                out[to] = data[at]
+                at, to, broken = at + 1, to + 1, False
+                continue
+            width, is_break = _special(data, at, end)
+            out[to] = data[at] if width == 0 else 0x20
+            to += not (broken and is_break)
+            at += max(width, 1)
+            broken = is_break
+        ends[d + 1] = to
+    return out[:to], ends
+
+
+@njit(cache=True, nogil=True)
+def _special(data: np.ndarray, at: int, end: int) -> tuple[int, bool]:
+    """Bytes of the line break or the `</s>` at data[at], 0 for neither; whether it is a break."""
+    byte = data[at]
+    if byte < 0x20:
+        return 1, True
+    if byte == 0xC2 and at + 1 < end and data[at + 1] == 0x85:
+        return 2, True
+    if byte == 0xE2 and at + 2 < end and data[at + 1] == 0x80 and data[at + 2] | 1 == 0xA9:
+        return 3, True
+    if byte == 0x3C and at + 3 < end and data[at + 1] == 0x2F and data[at + 2] == 0x73:
+        return 4 * (data[at + 3] == 0x3E), False
+    return 0, False
 
 
 def without_capitals(lines: pa.Array) -> pa.Array:

@@ -92,9 +92,7 @@ def _walk(data, offsets, table, byte_class, groups, row, start, end, kind):
             elif what == _AT:
                 found, left, right = _email(data, i, low, high)
             else:
-                found, left, right = _ipv6(data, i, low, high)
-                if found:
-                    resume = right
+                found, left, right, resume = _ipv6(data, i, low, high)
             if found:
                 row[n], start[n], end[n], kind[n] = text, left - low, right - low, found
                 n += 1
@@ -221,19 +219,30 @@ def _email(data, i, low, high):
 
 @njit(cache=True, nogil=True)
 def _ipv6(data, i, low, high):
-    """Hexadecimal groups around the colon at i: eight of them, or a double colon."""
+    """Hexadecimal groups around the colon at i: eight of them, or a double colon. The last number
+    is where the walk goes on. Where this is no address, it is behind the last colon that has no
+    more than four digits before it: an address from one of these on would follow a colon, and
+    pii_rules.py takes none that does."""
     left = i
     while left > low and i - left < 4 and _HEX[data[left - 1]]:
         left -= 1
-    right, colons, double = i, 0, False
+    right = resume = i + 1
+    colons, dots, group, double = 1, 0, 0, i > low and data[i - 1] == 58
     while right < high and right - i < MAX_IPV6:
         b = data[right]
-        if b == 58:
+        if b == 58 and dots == 0:
             colons += 1
+            double |= group == 0
+            group, resume = 0, right + 1
             if colons == 8:
                 break
-            double |= right > low and data[right - 1] == 58
-        elif not (_HEX[b] or b == 46):
+        elif b == 46 and dots < 4:
+            dots += 1
+            group = 0
+        elif _HEX[b] and group < 4:
+            group += 1
+        else:
             break
         right += 1
-    return (IPV6 if colons == 7 or (double and colons < 8) else 0), left, right
+    found = colons == 7 or (double and colons < 8)
+    return (IPV6 if found else 0), left, right, (right if found else resume)

@@ -70,12 +70,14 @@ def reference_windows(text: bytes) -> list[tuple[int, int, int]]:
             if left and right and b"." in right[0]:
                 found.append((left.start(), right.end(), EMAIL))
         elif text[i : i + 1] == b":":
-            right = re.match(rb"[0-9A-Fa-f:.]{1,45}", text[i:])[0]
+            colons = re.match(rb":(?:[0-9A-Fa-f]{0,4}:){0,7}", text[i : i + 45])[0]
+            right = re.match(rb"(?:[0-9A-Fa-f]{0,4}\.){0,4}[0-9A-Fa-f]{0,4}", text[i + len(colons) :])
             left = re.search(rb"[0-9A-Fa-f]{0,4}\Z", text[:i])[0]
-            n, double = right.count(b":"), b"::" in text[max(0, i - 1) : i + len(right)]
+            n, double = colons.count(b":"), b"::" in text[max(0, i - 1) : i + len(colons)]
+            resume = i + len(colons)
             if n == 7 or (double and n < 8):
-                found.append((i - len(left), i + len(right), IPV6))
-                resume = i + len(right)
+                resume = min(resume + len(right[0]), i + 45)
+                found.append((i - len(left), resume, IPV6))
         i = resume
     return found + reference_tokens(text)
 
