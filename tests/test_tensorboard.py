@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("google.protobuf")  # train/ runs without
+
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from train.config import Train

@@ -52,7 +52,7 @@ def cross_entropy_rows(
     logits = Logits + row * V
     target = tl.load(Targets + row)
     counted = tl.load(Mask + row).to(tl.float32)
-    # Before any gradient is written: the reduction below is a barrier. An id that is none: NaN.
+    # An id that is none gives a NaN.
     known = (target >= 0) & (target < V)
     at_target = tl.load(logits + target, mask=known, other=float("nan")).to(tl.float32)
     # The maximum is the row's, the sum stays spread over the threads until the end.
@@ -71,6 +71,7 @@ def cross_entropy_rows(
     tl.store(Nll + row, nll)
     tl.store(Loss + row, nll + z_loss * log_Z * log_Z * counted)
     if WANTED:
+        tl.debug_barrier()  # every thread has read what it wants of the row
         scale = (1 + 2 * z_loss * log_Z) * counted / Z  # d log(Z) / d logits is the softmax
         for first in range(0, V, BLOCK):
             piece = first + tl.arange(0, BLOCK)
