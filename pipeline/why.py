@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipeline.parts import read_tables
 from pipeline.schema import DOCUMENT, ERROR, REMOVAL
-from pipeline.storage import join, list_files
+from pipeline.storage import join, list_files, open_input
 
 HEAD = 600  # characters of the text that are shown
 
@@ -69,12 +69,15 @@ def _parquet(root: str, folder: str) -> list[str]:
 
 
 def _matching(root: str, path: str, keys: tuple[str, ...], wanted: str) -> list[dict[str, Any]]:
-    out = []
-    for i, table in enumerate(read_tables(root, path, list(keys))):
-        mask = pc.or_kleene(*(pc.equal(table[key], wanted) for key in keys))
-        if pc.any(mask).as_py():
-            whole = list(read_tables(root, path))[i]
-            out += pa.Table.to_pylist(whole.filter(pc.fill_null(mask, False)))
+    out: list[dict[str, Any]] = []
+    with open_input(join(root, path)) as file:
+        reader = pq.ParquetFile(file)
+        for group in range(reader.num_row_groups):
+            table = reader.read_row_group(group, columns=list(keys))
+            mask = pc.or_kleene(*(pc.equal(table[key], wanted) for key in keys))
+            if pc.any(mask).as_py():
+                rows = reader.read_row_group(group).filter(pc.fill_null(mask, False))
+                out += rows.to_pylist()
     return out
 
 

@@ -293,6 +293,16 @@ def test_why_finds_by_id_and_by_url(finished):
     assert find(str(finished), "web/part-0.jsonl/none") == []
 
 
+def test_why_finds_a_document_among_large_ones(tmp_path):
+    """A row group with more text than is read at once elsewhere."""
+    (tmp_path / "documents/web").mkdir(parents=True)
+    rows = [{"id": f"d{i}", "text": "x" * (9 << 20), "url": None} for i in range(5)]
+    table = pa.Table.from_pylist([row | {"source": "web"} for row in rows])
+    pq.write_table(table, tmp_path / "documents/web/part-0.parquet", compression="zstd")
+    [row] = find(str(tmp_path), "d4")
+    assert (row["id"], len(row["text"])) == ("d4", 9 << 20)
+
+
 def test_single_stage_commands_take_each_others_output(shards, tmp_path, capsys):
     pattern = str(shards / "part-*.jsonl")
     out = {name: str(tmp_path / name) for name in ("extract", "filter", "dedup", "scrub", "clean")}
