@@ -111,7 +111,8 @@ def _parser() -> argparse.ArgumentParser:
         "demo --out demo-out",
     )
     sub.add_argument("--out", type=options.directory, default="demo-out", metavar="DIR")
-    sub.add_argument("--scale", type=float, default=1.0, metavar="X", help="of the inputs' size")
+    text = "of the inputs' size; below 1 of the token budget, too"
+    sub.add_argument("--scale", type=options.above_zero, default=1.0, metavar="X", help=text)
     options.add_set(sub)
     sub = add_config(
         "run", commands.run, "run a configuration", "run configs/real.toml --out out/real"

@@ -60,7 +60,13 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
     inputs = out / "inputs"
     print(f"demo: making inputs in {inputs} from what is on this machine", flush=True)
     make_inputs(inputs, scale=args.scale)
-    run = load(CONFIGS / "demo.toml", [f"root={json.dumps(str(inputs))}", *args.set])
+    config = CONFIGS / "demo.toml"
+    changes = [f"root={json.dumps(str(inputs))}"]
+    if args.scale < 1 and (
+        mixture := load(config).mixture
+    ):  # or there is too little for the budget
+        changes.append(f"mixture.tokens={round(args.scale * mixture.tokens)}")
+    run = load(config, [*changes, *args.set])
     result = execute(run, str(out), args)
     result |= _write_report(result["out"])
     scores = scorecard(out, inputs / "truth.jsonl")
@@ -182,13 +188,12 @@ def _write_report(out: str) -> dict[str, Any]:
 
 
 def why(args: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.storage import exists, join
+    from pipeline.ledger import read_manifest
     from pipeline.why import explain, find
 
     rows = find(args.dir, args.id)
-    if not rows and not exists(join(args.dir, "manifest.json")):
-        raise ValueError(f"{args.dir}: no manifest.json; it is not the output of a finished run")
     if not rows:
+        read_manifest(args.dir)  # it may be no run
         raise ValueError(
             f"{args.id}: not in {args.dir}/documents, removed or errors; give a url, or a whole "
             "id: <source>/<shard>/<locator>, or the table's own"

@@ -13,10 +13,11 @@ from typing import Any
 import pyarrow as pa
 
 from filters.kernels import text_buffers
+from pipeline.build_config import ConfigError
 from pipeline.executor import StageError
 from pipeline.files import File
 from pipeline.parts import Part, read_tables
-from pipeline.storage import join, sweep, write_json
+from pipeline.storage import exists, join, read_json, sweep, write_json
 
 DIGEST = pa.schema([("id", pa.string()), ("sha256", pa.binary(32))])
 FREE_ERRORS = 20  # records of one shard that may be lost whatever max_error_fraction says
@@ -199,6 +200,23 @@ def _overlapping(spans: list[tuple[str, str, str]]) -> Iterator[list[str]]:
 
 def write_manifest(root: str, manifest: dict[str, Any]) -> None:
     write_json(join(root, "manifest.json"), manifest)
+
+
+def read_manifest(root: str) -> dict[str, Any]:
+    """Of a finished run. Raises ConfigError for a directory that is none."""
+    path = join(root, "manifest.json")
+    if not exists(path):
+        what = f"{root}: no manifest.json; it is not the output of a finished run. If it was one"
+        raise ConfigError([f"{what} that stopped, the same command goes on there"])
+    try:
+        manifest = read_json(path)
+        found = {key: type(manifest[key]) for key in ("stages", "config")}
+    except (ValueError, KeyError, TypeError) as error:
+        found = {"": type(error)}
+    if set(found.values()) != {dict}:
+        what = f"{path}: damaged, or not a manifest of a run; run the same command again"
+        raise ConfigError([f"{what}, which writes it anew"])
+    return manifest
 
 
 # Folders that belong to one stage; documents/, removed/ and errors/ belong to the run.

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.config import Run
+from pipeline.ledger import read_manifest
 from pipeline.mixture import BUCKETS, Mixture, epochs_cap, plan_mixture
-from pipeline.storage import exists, join, read_json
 from train.config import Model, parameter_count
 from train.footprint import activation_bytes, shape_of, state_bytes
 from train.scaling import LAWS, Optimum, compute_optimal, effective_tokens
@@ -63,7 +63,7 @@ def plan_training(
     run: Run, out: str | None, flops: float, law: str, mfu: float, gpu_tflops: float
 ) -> TrainingPlan:
     """Raises ValueError for a directory that is no finished run, or has no tokens."""
-    manifest = _manifest(out) if out else {}
+    manifest = read_manifest(out) if out else {}
     optimum = compute_optimal(LAWS[law], flops)
     vocab_size = manifest.get("tokenizer", {}).get("vocab_size") or (
         run.tokenizer.vocab_size if run.tokenizer else 32000
@@ -82,13 +82,6 @@ def plan_training(
         most_tokens=most_tokens(sources, run.mixture),
         repeated_loss=LAWS[law].loss(optimum.n_weights, max(worth, 1.0)) if sources else None,
     )
-
-
-def _manifest(out: str) -> dict[str, Any]:
-    path = join(out, "manifest.json")
-    if not exists(path):
-        raise ValueError(f"{out}: no manifest.json; it is not the output of a finished run")
-    return read_json(path)
 
 
 def _available(manifest: dict[str, Any], out: str | None) -> dict[str, int]:

@@ -128,11 +128,12 @@ def forget(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def export_index(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.build_config import ConfigError
     from pipeline.index.export import export_lsh
 
     host, _, port = args.redis.rpartition(":")
     if not host or not port.isdigit():
-        raise ValueError(f"--redis {args.redis}: not of the form HOST:PORT")
+        raise ConfigError([f"--redis {args.redis}: not of the form HOST:PORT"])
     store = {"type": "redis", "basename": args.name.encode()}
     lsh = export_lsh(args.dir, {**store, "redis": {"host": host, "port": int(port)}})
     print(f"{args.redis}: {args.name} has bands of {lsh.r} rows, {lsh.b} of them")

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from filters.rules import Bound
-from pipeline.storage import exists, join, list_files, open_input, read_json
+from pipeline.ledger import read_manifest
+from pipeline.storage import join, list_files, open_input
 from pipeline.tune_rows import Rows, Rule, failing, find_rules, is_least, read_rows
 
 SAMPLES = 5  # on each side of the threshold
@@ -23,10 +24,8 @@ def tune(
     root: str, name: str, threshold: float | None = None, source: str | None = None
 ) -> list[dict[str, Any]]:
     """A report for each source with the rule, first where the most documents fail. Raises
-    ConfigError for a rule that no source has, and ValueError for a run that is not finished."""
-    if not exists(join(root, "manifest.json")):
-        raise ValueError(f"{root}: no manifest.json; it is not the output of a finished run")
-    manifest = read_json(join(root, "manifest.json"))
+    ConfigError for a rule that no source has, and for a run that is not finished."""
+    manifest = read_manifest(root)
     rules = find_rules(manifest, name, source)
     reports = [_report(root, manifest, rule, threshold) for rule in rules]
     return sorted(reports, key=lambda report: -report["fail"])

@@ -27,6 +27,7 @@ def out(tmp_path):
     manifest = {
         "tokenizer": {"vocab_size": 512},
         "mixture": {name: {"available_tokens": n} for name, n in rows.items()},
+        "config": {},
         "stages": {},
     }
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
@@ -99,7 +100,7 @@ def test_without_a_run_only_the_arithmetic(out):
 def test_mistakes(out, tmp_path):
     with pytest.raises(ValueError, match=r"no manifest\.json"):
         plan(config(), str(tmp_path / "nothing"), 1e12)
-    (tmp_path / "manifest.json").write_text(json.dumps({"stages": {"ingest": {}}}))
+    (tmp_path / "manifest.json").write_text(json.dumps({"config": {}, "stages": {"ingest": {}}}))
     with pytest.raises(ValueError, match="no tokens yet"):
         plan(config(), out, 1e12)
 
@@ -117,6 +118,6 @@ def test_the_command(out, tmp_path, capsys):
     assert found["ok"] and found["enough"]
     assert found["sources"]["web"]["available"] == 9_000_000
     assert re.search(r"GPU-hours +7\.022e-07, at 40% of a peak of 989 TFLOP/s", text)
-    assert main(["plan", str(path), "--flops", "1e12", "--out", str(tmp_path / "none")]) == 1
+    assert main(["plan", str(path), "--flops", "1e12", "--out", str(tmp_path / "none")]) == 2
     with pytest.raises(SystemExit):
         main(["plan", str(path), "--flops", "-1"])

@@ -71,11 +71,11 @@ def test_samples_are_escaped(done):
 def test_the_command_and_what_it_says_of_damage(done, tmp_path, capsys):
     assert main(["report", str(done), "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["report"].endswith("report.html")
-    assert main(["report", str(tmp_path)]) == 1
+    assert main(["report", str(tmp_path)]) == 2
     assert "no manifest.json; it is not the output of a finished run" in capsys.readouterr().err
     for text in ("{", "[]", '{"stages": []}'):
         (tmp_path / "manifest.json").write_text(text)
-        assert main(["report", str(tmp_path)]) == 1
+        assert main(["report", str(tmp_path)]) == 2
         assert "manifest.json: damaged, or not a manifest of a run" in capsys.readouterr().err
 
 

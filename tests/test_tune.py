@@ -115,7 +115,7 @@ def test_the_command(shard, tmp_path, capsys) -> None:
     assert main(["tune", str(tmp_path), "--rule", "gopher_quality.too_few_word"]) == 2
     assert "Did you mean gopher_quality.too_few_words?" in capsys.readouterr().err
     assert main(["tune", str(tmp_path), "--rule", RULE, "--source", "wb"]) == 2
-    assert main(["tune", str(tmp_path / "nothing"), "--rule", RULE]) == 1
+    assert main(["tune", str(tmp_path / "nothing"), "--rule", RULE]) == 2
 
 
 def test_every_rule_with_a_threshold_can_be_asked(shard, tmp_path) -> None:

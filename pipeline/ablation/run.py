@@ -59,9 +59,10 @@ def check_ablation(ablation: Ablation) -> None:
 def ablate(
     ablation: Ablation, out: str, cluster: Cluster, say: Callable[[str], None] = print
 ) -> Outcome:
-    """Does what is left of an ablation, and writes its tables. Raises StageError."""
+    """Does what is left of an ablation, and writes its tables. Raises StageError,
+    and ConfigError for `out`."""
     if "://" in out:
-        raise StageError(f"{out}: trainings write to a local directory; name one")
+        raise ConfigError([f"--out {out}: trainings write to a local directory; name one"])
     directory = absolute(out)
     ground = lay_ground(ablation, join(directory, "runs"), cluster)
     prepared = _prepare_all(ground, [*ablation.arms.values(), *design_arms(ground)])

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from pipeline.ledger import read_manifest
 from pipeline.parts import read_tables
-from pipeline.storage import exists, join, list_files, read_json
+from pipeline.storage import join, list_files, read_json
 
 FILES = 400
 SAMPLES = 2  # of each rule
@@ -47,31 +48,11 @@ class RunData(NamedTuple):
 
 def read_run(directory: str) -> RunData:
     """Raises ValueError for a directory that holds no finished run."""
-    manifest = _manifest(directory)
+    manifest = read_manifest(directory)
     notes: list[str] = []
     samples = _samples(directory, notes)
     errors = _errors(directory, notes)
     return RunData(manifest, samples, errors, _training_log(directory, manifest, notes), notes)
-
-
-def _manifest(directory: str) -> dict[str, Any]:
-    path = join(directory, "manifest.json")
-    if not exists(path):
-        raise ValueError(
-            f"{directory}: no manifest.json; it is not the output of a finished run. If it was one "
-            "that stopped, the same command goes on there"
-        )
-    try:
-        manifest = read_json(path)
-        found = {key: type(manifest[key]) for key in ("stages", "config")}
-    except (ValueError, KeyError, TypeError) as error:
-        found = {"": type(error)}
-    if set(found.values()) != {dict}:
-        raise ValueError(
-            f"{path}: damaged, or not a manifest of a run; run the same command again, which "
-            "writes it anew"
-        )
-    return manifest
 
 
 def _tables(directory: str, folder: str, columns: list[str], notes: list[str]) -> Any:
