@@ -5,7 +5,7 @@ import torch
 
 from train import model
 from train.attention import make_plan
-from train.config import PRESETS, parameter_count
+from train.config import LOSS_CHUNK_BYTES, PRESETS, parameter_count
 from train.footprint import (
     _block_bytes,
     activation_bytes,
@@ -63,6 +63,17 @@ def test_checkpointing_keeps_inputs_and_one_block():
     )
     assert less < whole / 8
     assert activation_bytes(config, 4096) > 1.9 * whole
+
+
+def test_logits_count_up_to_a_chunk_of_them():
+    def logits(n_tokens, precision):
+        wide, narrow = (dataclasses.replace(PRESETS["tiny"], vocab_size=n) for n in (32001, 1))
+        kept = (activation_bytes(config, n_tokens, precision) for config in (wide, narrow))
+        return next(kept) - next(kept)
+
+    assert logits(1000, "autocast") == 2 * 1000 * 32000
+    assert logits(1000, "fp32") == 4 * 1000 * 32000
+    assert logits(10**6, "mixed") == LOSS_CHUNK_BYTES - 2 * 10**6
 
 
 @pytest.mark.parametrize("n_weights", [1e6, 1e7, 1.25e8, 1e9, 7e9, 7e10, 1e12])
