@@ -100,7 +100,7 @@ def _canaries(run: Run, folder: Path) -> tuple[list[str], list[str]]:
     warnings: list[str] = []
     silent: list[str] = []
     for name, source in run.sources.items():
-        local, _ = resolve_files(source.steps, f"sources.{name}", fitted, place, nothing)
+        local, _ = resolve_files(source.steps, f"sources.{name}.steps", fitted, place, nothing)
         for i, (use, mine) in enumerate(zip(source.steps, local, strict=True)):
             model = getattr(use.config, "model", None)
             chosen = use if isinstance(model, str) and model.startswith("models.") else mine

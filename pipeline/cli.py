@@ -125,7 +125,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("check", commands.check, "find mistakes before a run", "check configs/real.toml")
     sub.add_argument("config", metavar="CONFIG")
     sub.add_argument(
-        "--limit", type=int, default=50, metavar="N", help="records of each shard tried"
+        "--limit",
+        type=options.from_zero,
+        default=50,
+        metavar="N",
+        help="records of each shard tried; 0 is all",
     )
     options.add_set(sub)
     sub = add("keys", commands.keys, "what a configuration may say", "keys gopher_quality")

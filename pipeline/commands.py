@@ -33,7 +33,7 @@ def execute(
 
     started = time.monotonic()
     look_for_files(run, out)  # before Ray starts, which takes seconds
-    _make_directory(out)
+    make_directory(out)
     with connect(args.ray, args.workers) as cluster:
         manifest = run_pipeline(run, out, cluster, getattr(args, "until", None) or until)
     print(render_summary(manifest))
@@ -41,14 +41,18 @@ def execute(
     return {"out": out, "corpus_digest": manifest["corpus_digest"]}
 
 
-def _make_directory(out: str) -> None:
+def make_directory(out: str, option: str = "--out") -> None:
+    """Before any work. Raises ConfigError where it cannot be made or written to."""
     from pipeline.build_config import ConfigError
 
+    if "://" in out:
+        return
     try:
-        if "://" not in out:
-            Path(out).mkdir(parents=True, exist_ok=True)
+        Path(out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError([f"--out {out}: cannot be made: {error.strerror}"]) from None
+        raise ConfigError([f"{option} {out}: cannot be made: {error.strerror}"]) from None
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise ConfigError([f"{option} {out}: may not be written to"])
 
 
 def demo(args: argparse.Namespace) -> dict[str, Any]:
@@ -58,6 +62,7 @@ def demo(args: argparse.Namespace) -> dict[str, Any]:
 
     out = Path(args.out)
     inputs = out / "inputs"
+    make_directory(args.out)
     print(f"demo: making inputs in {inputs} from what is on this machine", flush=True)
     make_inputs(inputs, scale=args.scale)
     config = CONFIGS / "demo.toml"
@@ -146,6 +151,7 @@ def ablate(args: argparse.Namespace) -> dict[str, Any]:
     ablation = load_ablation(args.config, [*changes, *args.set])
     check_ablation(ablation)
     out = args.out or f"out/ablations/{Path(args.config).stem}"
+    make_directory(out)
     with connect(args.ray, args.workers) as cluster:
         outcome = ablate(ablation, out, cluster, lambda line: print(line, flush=True))
     print(render(outcome))
@@ -158,10 +164,11 @@ def tune(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.tune import tune as reports_of
     from pipeline.tune_view import histogram_svg, render
 
+    if args.svg:
+        make_directory(str(Path(args.svg).parent), "--svg")
     reports = reports_of(args.dir, args.rule, args.threshold, args.source)
     print("\n\n".join(map(render, reports)))
     if args.svg:
-        Path(args.svg).parent.mkdir(parents=True, exist_ok=True)
         Path(args.svg).write_text(histogram_svg(reports[0]))
         print(f"\n{args.svg}: the histogram of sources.{reports[0]['source']}")
     return {"reports": reports}

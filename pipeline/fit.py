@@ -160,17 +160,17 @@ def score_cutoffs(
 ) -> Cutoffs:
     """The distribution of a step's score over documents, by language where `lid` names a model of
     language.py ("" for lid.176). Raises ConfigError."""
-    [use] = parse_steps([{"use": step, **settings}], "step")
+    [use] = parse_steps([{"use": step, **settings}], "steps")
     run = documents.run
     known: dict[str, list] = {}
     [use], _ = resolve_files(
         (use,),
-        "step",
+        "steps",
         {},
         lambda path: input_path(run, path),
         lambda path: input_identity(path, known),
     )
-    if mistakes := prepare([use], "step"):
+    if mistakes := prepare([use], "steps"):
         raise ConfigError(mistakes)
     scores: list[float | None] = []
     labels: list[str | None] = []

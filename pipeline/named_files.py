@@ -18,6 +18,8 @@ from pipeline.sources import FORMATS
 from pipeline.state import input_path
 from pipeline.steps import STEPS, Use
 from pipeline.storage import absolute, exists, expand, expand_names, join, local_copy, split_query
+from tokenizer.encode import load as load_tokenizer
+from tokenizer.encode import load_kernel
 
 TABLES = ("documents", "removed")  # folders of a run that hold documents, a folder for a source
 
@@ -52,24 +54,37 @@ def look_for_files(run: Run, out: str = "") -> list[Shard]:
     except ConfigError as error:
         mistakes += error.mistakes
     fitted = {f"models.{name}{of}": ("", "") for name in run.models for of in ("", ".cutoffs")}
+    seen: list[tuple[Use, ...]] = []  # the same steps have the same mistakes
     for name, source in run.sources.items():
+        where = f"sources.{name}.steps"
         try:
-            steps, _ = resolve_files(
-                source.steps, f"sources.{name}", fitted, place, nothing, copy=False
-            )
+            if source.steps not in seen:
+                steps, _ = resolve_files(source.steps, where, fitted, place, nothing, copy=False)
+                mistakes += prepare(steps, where)
         except ConfigError as error:
             mistakes += error.mistakes
-        else:
-            mistakes += prepare(steps, f"sources.{name}")
+        seen.append(source.steps)
         try:
             resolve_reader(source, f"sources.{name}", place, nothing)
         except ConfigError as error:
             mistakes += error.mistakes
-    if run.tokenizer and run.tokenizer.model and not exists(place(run.tokenizer.model)):
-        mistakes.append(f"tokenizer.model: {place(run.tokenizer.model)} is not there")
+    if run.tokenizer and run.tokenizer.model:
+        mistakes += _of_tokenizer(place(run.tokenizer.model), run.tokenizer.impl)
     if mistakes:
         raise ConfigError(mistakes)
     return shards
+
+
+def _of_tokenizer(path: str, impl: str) -> list[str]:
+    """What is wrong with a tokenizer.model, before anything is read for it."""
+    if not exists(path):
+        return [f"tokenizer.model: {path} is not there"]
+    try:
+        local = local_copy(path)
+        load_kernel(local) if impl == "corpusmill" else load_tokenizer(local)
+    except ValueError as error:
+        return [f"tokenizer.model: {error}"]
+    return []
 
 
 def find_shards(
@@ -164,51 +179,55 @@ def resolve_files(
     for i, use in enumerate(steps):
         config, contents = use.config, {}
         for key in STEPS[use.name].files:
-            value = getattr(config, key)
-            if not value:
-                continue
-            if isinstance(value, dict) or "{lang}" in value:
+            if value := getattr(config, key):
+                here = f"{where}[{i}].{key}"
                 try:
-                    named = _by_language(value, f"{where}.steps[{i}].{key}", place)
+                    local, contents[key] = _resolve(value, here, models, place, identity, copy)
                 except ConfigError as error:
                     mistakes += error.mistakes
-                    continue
-                contents[key] = [(name, identity(path)) for name, path in named.items()]
-                by_name = {name: local_copy(p) if copy else p for name, p in named.items()}
-                config = dataclasses.replace(config, **{key: by_name})
-                continue
-            if isinstance(value, str) and Path(place(value)).is_dir():  # a neural model
-                contents[key] = [(name, identity(path)) for path, name in expand(place(value))]
-                contents[key] += versions("torch", "transformers").items()
-                config = dataclasses.replace(config, **{key: place(value)})
-                continue
-            patterns = [value] if isinstance(value, str) else list(value)
-            found = []
-            for pattern in patterns:
-                if pattern in models:
-                    found.append(models[pattern])
-                    continue
-                paths = [path for path, _ in expand(place(pattern))]
-                if not paths:
-                    mistakes.append(f"{where}.steps[{i}].{key}: {place(pattern)} names no file")
-                found += [(path, identity(path)) for path in paths]
-            if isinstance(value, str) and len(found) > 1:
-                what = f"{place(value)} names {len(found)} files, and one is wanted"
-                mistakes.append(f"{where}.steps[{i}].{key}: {what}")
-            if mistakes:
-                continue
-            local = [local_copy(path) if copy else path for path, _ in sorted(set(found))]
-            contents[key] = sorted(
-                ("/".join(path.rsplit("/", 2)[-2:]), sha) for path, sha in set(found)
-            )
-            config = dataclasses.replace(
-                config, **{key: local[0] if isinstance(value, str) else tuple(local)}
-            )
+                else:
+                    config = dataclasses.replace(config, **{key: local})
         out.append(use._replace(config=config))
         identities.append([use.label, use.name, dataclasses.asdict(use.config), contents])
     if mistakes:
         raise ConfigError(mistakes)
     return out, identities
+
+
+def _resolve(
+    value: Any,
+    where: str,
+    models: dict[str, tuple[str, str]],
+    place: Callable[[str], str],
+    identity: Callable[[str], str],
+    copy: bool,
+) -> tuple[Any, list]:
+    """(the value with local paths, what is in those files) of a key that names files: a path or a
+    pattern, several, a directory (a neural model), or one for each language."""
+    if isinstance(value, dict) or "{lang}" in value:
+        named = _by_language(value, where, place)
+        contents = [(name, identity(path)) for name, path in named.items()]
+        return {name: local_copy(p) if copy else p for name, p in named.items()}, contents
+    if isinstance(value, str) and Path(place(value)).is_dir():
+        contents = [(name, identity(path)) for path, name in expand(place(value))]
+        return place(value), [*contents, *versions("torch", "transformers").items()]
+    found: set[tuple[str, str]] = set()
+    mistakes = []
+    for pattern in [value] if isinstance(value, str) else value:
+        if pattern in models:
+            found.add(models[pattern])
+            continue
+        paths = [path for path, _ in expand(place(pattern))]
+        if not paths:
+            mistakes.append(f"{where}: {place(pattern)} names no file")
+        found.update((path, identity(path)) for path in paths)
+    if isinstance(value, str) and len(found) > 1:
+        mistakes.append(f"{where}: {place(value)} names {len(found)} files, and one is wanted")
+    if mistakes:
+        raise ConfigError(mistakes)
+    local = [local_copy(path) if copy else path for path, _ in sorted(found)]
+    contents = sorted(("/".join(path.rsplit("/", 2)[-2:]), sha) for path, sha in found)
+    return local[0] if isinstance(value, str) else tuple(local), contents
 
 
 def _by_language(
@@ -242,7 +261,7 @@ def prepare(steps: list[Use], where: str) -> list[str]:
             try:
                 step.prepare(dataclasses.replace(use.config, **local))
             except ValueError as error:
-                mistakes.append(f"{where}.steps[{i}]: {error}")
+                mistakes.append(f"{where}[{i}]: {error}")
     return mistakes
 
 

@@ -35,11 +35,19 @@ def file(text: str) -> str:
     return text
 
 
-def at_least_one(text: str) -> int:
+def _whole(text: str, least: int) -> int:
     value = _number(text)
-    if value < 1 or value != int(value):
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1")
+    if not (least <= value < float("inf")) or value != int(value):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from {least}")
     return int(value)
+
+
+def at_least_one(text: str) -> int:
+    return _whole(text, 1)
+
+
+def from_zero(text: str) -> int:
+    return _whole(text, 0)
 
 
 def directory(text: str) -> str:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands import execute
+from pipeline.commands import execute, make_directory
 
 ENOUGH_FOR_CUTOFFS = 100  # documents of a language, below which its deciles are noise
 
@@ -20,8 +20,9 @@ def _single(
 ) -> Any:
     """A run over documents in Parquet or JSONL. The output directory of an earlier command stands
     for its documents, and their sources keep their names; other files are one source."""
-    from pipeline.config import parse
+    from pipeline.config import parse, parse_steps
 
+    parse_steps(steps or [], "steps")  # their mistakes once, not for each source
     sources: dict[str, dict[str, Any]] = {}
     for path in paths:
         for name, place in _documents_at(path, source):
@@ -87,6 +88,7 @@ def dedup(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.index.extend import extend_index
     from pipeline.summary import render_summary
 
+    make_directory(args.out)
     with connect(args.ray, args.workers) as cluster:
         manifest = extend_index(run, args.out, args.index, cluster)
     print(render_summary(manifest))
@@ -120,11 +122,20 @@ def forget(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.executor import connect
     from pipeline.index.forget import forget
 
-    lines = Path(args.ids).read_text().split("\n") if args.ids else []
-    ids = frozenset(line for line in lines if line)
+    ids = frozenset(filter(None, _lines(args.ids))) if args.ids else frozenset()
+    make_directory(args.out)
     with connect(args.ray, args.workers) as cluster:
         manifest = forget(args.dir, args.out, cluster, args.source or "", ids)
     return {"out": args.out, "changes": _changes(manifest, args.out)}
+
+
+def _lines(path: str) -> list[str]:
+    from pipeline.build_config import ConfigError
+
+    try:
+        return Path(path).read_text().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"--ids {path}: no file of ids that can be read: {error}"]) from None
 
 
 def export_index(args: argparse.Namespace) -> dict[str, Any]:
@@ -172,6 +183,7 @@ def fit_perplexity(args: argparse.Namespace) -> dict[str, Any]:
     from filters.perplexity_text import Units
     from pipeline.fit import Documents, perplexity_model
 
+    make_directory(str(Path(args.out).parent))
     return perplexity_model(
         Documents(_single(args.paths), args.sample),
         args.out,
@@ -190,6 +202,7 @@ def fit_quality(args: argparse.Namespace) -> dict[str, Any]:
 
     reference = Documents(_single(args.reference), args.sample) if args.reference else None
     sides = [Documents(_single(paths), args.sample) for paths in (args.positive, args.negative)]
+    make_directory(args.out)
     return quality_model(sides[0], sides[1], reference, args.out)
 
 
@@ -197,11 +210,11 @@ def fit_cutoffs(args: argparse.Namespace) -> dict[str, Any]:
     from filters.cutoffs import write_cutoffs
     from pipeline.fit import Documents, score_cutoffs
 
+    make_directory(str(Path(args.out).parent))
     documents = Documents(_single(args.paths), args.sample)
     settings = _step_settings([args.step], args.set)[args.step]
     lid = None if args.no_language else args.language_model
     cutoffs = score_cutoffs(documents, args.step, settings, lid)
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     write_cutoffs(cutoffs, args.out)
     for name, n in cutoffs.n.items():
         few = "; too few to cut by" if n < ENOUGH_FOR_CUTOFFS else ""
@@ -216,16 +229,22 @@ def tokenizer(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def tokenizer_report(args: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.build_config import ConfigError
     from pipeline.fit import Documents
     from tokenizer.report import bars_svg, measure, open_encoder, render
 
-    paths = [_find_model(args.tokenizer), *([args.against] if args.against else [])]
-    encoders = [open_encoder(path) for path in paths]
+    make_directory(args.out)
+    named = {"--tokenizer": _find_model(args.tokenizer), "--against": args.against}
+    encoders = []
+    for option, path in named.items():
+        try:
+            encoders += [open_encoder(path)] if path else []
+        except ValueError as error:
+            raise ConfigError([f"{option} {error}"]) from None
     documents = Documents(_single(args.paths), args.sample)
     rows = measure(documents.tables(), encoders)
     print(render(rows))
     out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(rows, indent=1) + "\n")
     (out / "report.svg").write_text(bars_svg(rows))
     print(f"\n{out}: report.json, report.svg")

@@ -194,7 +194,9 @@ def filter_documents(
 ) -> list[Piece]:
     run = state.run
     resolved_steps = {
-        name: resolve_files(source.steps, f"sources.{name}", models, state.place, state.identity)
+        name: resolve_files(
+            source.steps, f"sources.{name}.steps", models, state.place, state.identity
+        )
         for name, source in run.sources.items()
     }
     stage_tasks = []

@@ -61,6 +61,55 @@ def test_a_directory_that_cannot_be_made(config, capsys):
     assert status == 2 and said.startswith("corpusmill: --out /proc/x/y: cannot be made: ")
 
 
+def test_mistakes_of_a_call(config, tmp_path, capsys):
+    """Status 2, in one line, and before any work."""
+    docs, gone, out = str(tmp_path / "docs.jsonl"), str(tmp_path / "gone"), str(tmp_path / "out")
+    assert main(["dedup", docs, "--index", f"{tmp_path}/index", "--out", out, "--ray", "off"]) == 0
+    capsys.readouterr()
+    for line, *words in (
+        (f"--tokenizer {docs}: not a", "tokenizer-report", docs, "--tokenizer", docs),
+        (f"tokenizer.model: {docs}: not a", "tokenize", docs, "--tokenizer", docs),
+        ("steps[0].use: no such step 'c5'", "filter", docs, "--steps", "c5"),
+        ("steps[0].model: missing", "fit", "cutoffs", docs, "--step", "perplexity"),
+        (f"--ids {gone}: no file of ids", "index", "forget", f"{tmp_path}/index", "--ids", gone),
+        (f"{gone}: no index.json", "index", "forget", gone, "--source", "web"),
+        (f"{gone}: no manifest.json", "report", gone),
+        (f"{gone}: no manifest.json", "tune", gone, "--rule", "c4.x"),
+        (f"{gone}: no manifest.json", "plan", config, "--flops", "1e15", "--out", gone),
+        ("--redis here: not of the form HOST:PORT", "index", "export", gone, "--redis", "here"),
+    ):
+        if words[0] not in ("report", "tune", "plan") and "export" not in words:
+            words += ["--out", f"{tmp_path}/other"]
+        assert main(words) == 2
+        assert capsys.readouterr().err.startswith(f"corpusmill: {line}")
+    for words in (["fit", "perplexity", docs], ["fit", "quality", "--positive", docs], ["demo"]):
+        words += ["--negative", docs] if "quality" in words else []
+        status, said = fails(capsys, *words, "--out", "/proc/x/y")
+        assert status == 2 and said.startswith("corpusmill: --out /proc/x")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_directory_that_may_not_be_written_to(config, tmp_path, capsys):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    status, said = fails(capsys, "run", config, "--out", f"{tmp_path}/closed", "--ray", "off")
+    assert status == 2 and said.endswith("/closed: may not be written to\n")
+
+
+def test_several_sources_with_the_same_steps_have_their_mistakes_once(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"id": "x", "text": "some words"}\n')
+    steps = '[{ use = "keywords", lists = ["gone.txt"] }]'
+    sources = [
+        f'[sources.{name}]\nformat = "table"\npaths = ["a.jsonl"]\nsteps = {steps}\n'
+        for name in ("a", "b")
+    ]
+    (tmp_path / "run.toml").write_text(f'name = "t"\nroot = "{tmp_path}"\n' + "".join(sources))
+    status, said = fails(capsys, "check", str(tmp_path / "run.toml"))
+    assert (status, said) == (
+        2,
+        f"corpusmill: sources.a.steps[0].lists: {tmp_path}/gone.txt names no file\n",
+    )
+
+
 def test_another_text_column_and_another_delimiter_name_their_key(tmp_path, capsys):
     (tmp_path / "a.jsonl").write_text('{"id": "x", "content": "some words"}\n')
     (tmp_path / "b.csv").write_text("id;text\n1;a, b and c\n2;d, e\n")
@@ -71,7 +120,7 @@ def test_another_text_column_and_another_delimiter_name_their_key(tmp_path, caps
 
 
 def test_numbers_that_are_none(config, capsys):
-    for words in (["--workers", "zero"], ["--workers", "0"], ["--workers", "1.5"]):
+    for words in (["--workers", number] for number in ("zero", "0", "1.5", "inf", "nan")):
         with pytest.raises(SystemExit) as exit_:
             main(["run", config, *words])
         assert exit_.value.code == 2

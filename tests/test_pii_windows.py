@@ -71,7 +71,9 @@ def reference_windows(text: bytes) -> list[tuple[int, int, int]]:
                 found.append((left.start(), right.end(), EMAIL))
         elif text[i : i + 1] == b":":
             colons = re.match(rb":(?:[0-9A-Fa-f]{0,4}:){0,7}", text[i : i + 45])[0]
-            right = re.match(rb"(?:[0-9A-Fa-f]{0,4}\.){0,4}[0-9A-Fa-f]{0,4}", text[i + len(colons) :])
+            right = re.match(
+                rb"(?:[0-9A-Fa-f]{0,4}\.){0,4}[0-9A-Fa-f]{0,4}", text[i + len(colons) :]
+            )
             left = re.search(rb"[0-9A-Fa-f]{0,4}\Z", text[:i])[0]
             n, double = colons.count(b":"), b"::" in text[max(0, i - 1) : i + len(colons)]
             resume = i + len(colons)
