@@ -233,7 +233,6 @@ def tokenizer_report(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.fit import Documents
     from tokenizer.report import bars_svg, measure, open_encoder, render
 
-    make_directory(args.out)
     named = {"--tokenizer": _find_model(args.tokenizer), "--against": args.against}
     encoders = []
     for option, path in named.items():
@@ -241,6 +240,7 @@ def tokenizer_report(args: argparse.Namespace) -> dict[str, Any]:
             encoders += [open_encoder(path)] if path else []
         except ValueError as error:
             raise ConfigError([f"{option} {error}"]) from None
+    make_directory(args.out)
     documents = Documents(_single(args.paths), args.sample)
     rows = measure(documents.tables(), encoders)
     print(render(rows))

@@ -79,7 +79,7 @@ def test_mistakes_of_a_call(config, tmp_path, capsys):
         ("--redis here: not of the form HOST:PORT", "index", "export", gone, "--redis", "here"),
     ):
         if words[0] not in ("report", "tune", "plan") and "export" not in words:
-            words += ["--out", f"{tmp_path}/other"]
+            words += ["--out", f"{tmp_path}/{len(line)}"]
         assert main(words) == 2
         assert capsys.readouterr().err.startswith(f"corpusmill: {line}")
     for words in (["fit", "perplexity", docs], ["fit", "quality", "--positive", docs], ["demo"]):
