@@ -66,7 +66,7 @@ def test_mistakes_of_a_call(config, tmp_path, capsys):
     docs, gone, out = str(tmp_path / "docs.jsonl"), str(tmp_path / "gone"), str(tmp_path / "out")
     assert main(["dedup", docs, "--index", f"{tmp_path}/index", "--out", out, "--ray", "off"]) == 0
     capsys.readouterr()
-    for line, *words in (
+    calls = (
         (f"--tokenizer {docs}: not a", "tokenizer-report", docs, "--tokenizer", docs),
         (f"tokenizer.model: {docs}: not a", "tokenize", docs, "--tokenizer", docs),
         ("steps[0].use: no such step 'c5'", "filter", docs, "--steps", "c5"),
@@ -77,9 +77,10 @@ def test_mistakes_of_a_call(config, tmp_path, capsys):
         (f"{gone}: no manifest.json", "tune", gone, "--rule", "c4.x"),
         (f"{gone}: no manifest.json", "plan", config, "--flops", "1e15", "--out", gone),
         ("--redis here: not of the form HOST:PORT", "index", "export", gone, "--redis", "here"),
-    ):
+    )
+    for i, (line, *words) in enumerate(calls):
         if words[0] not in ("report", "tune", "plan") and "export" not in words:
-            words += ["--out", f"{tmp_path}/{len(line)}"]
+            words += ["--out", f"{tmp_path}/out-{i}"]
         assert main(words) == 2
         assert capsys.readouterr().err.startswith(f"corpusmill: {line}")
     for words in (["fit", "perplexity", docs], ["fit", "quality", "--positive", docs], ["demo"]):

@@ -83,11 +83,6 @@ def whole_file_fault(path: str) -> Fault | None:
     return None
 
 
-def is_packed(path: str) -> bool:
-    with storage.open_input(path) as file:
-        return _codec(file.read(8)) is not None
-
-
 def _codec(head: bytes) -> _Codec | None:
     return next((codec for codec in _CODECS if head.startswith(codec.magic)), None)
 

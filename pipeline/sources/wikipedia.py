@@ -186,12 +186,6 @@ def _read_page(item: Item, wiki: _Wiki, config: Wikipedia) -> Document | Fault:
     return document._replace(text=text, rule=rule)
 
 
-def _url(wiki: _Wiki, title: str) -> str | None:
-    return (
-        wiki.prefix + quote(title.replace(" ", "_"), safe="/:,;@!$*()'~") if wiki.prefix else None
-    )
-
-
 def _license(host: str, created: str) -> str | None:
     """Wikimedia's texts are under CC BY-SA: 4.0 for revisions since 2023-06-07, and 3.0 before,
     which allows for 4.0 as a later version. Other wikis have terms of their own."""
