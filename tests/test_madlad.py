@@ -35,6 +35,22 @@ def test_sentences(sentence: str, found: list[str]) -> None:
     assert columns["questionable_fraction"].to_pylist() == [float(bool(found))]
 
 
+def test_patterns_question_a_sentence_too(tmp_path: Path) -> None:
+    cursed, patterns = tmp_path / "cursed.txt", tmp_path / "patterns.txt"
+    cursed.write_text("grandmother\n")
+    patterns.write_text("^No[.] [0-9]+ of\n[A-Z]{5,}x?\n")
+    docs = pa.table({"text": pa.array([f"{PROSE} Then SHOUTED he at all of them.", None, PROSE])})
+    config = Madlad(cursed=(str(cursed),), cursed_patterns=(str(patterns),), min_sentences=0)
+    fractions = madlad(docs, config)["madlad.cursed_fraction"].to_pylist()
+    assert fractions == [2 / 6, None, 1 / 5]
+    only = madlad(docs, Madlad(cursed_patterns=(str(patterns),)))
+    assert only["madlad.cursed_fraction"].to_pylist() == [1 / 6, None, 0]
+    other = tmp_path / "other.txt"
+    other.write_text("fine\n(a\n")
+    with pytest.raises(ValueError, match=r"cursed_patterns: '\(a': .*missing"):
+        madlad(docs, Madlad(cursed_patterns=(str(other),)))
+
+
 def test_a_document_goes_when_its_fraction_reaches_the_bound(tmp_path: Path) -> None:
     cursed = tmp_path / "cursed.txt"
     cursed.write_text("grandmother\n")

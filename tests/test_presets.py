@@ -39,6 +39,7 @@ def test_a_preset_names_every_file_that_it_lacks(name: str, tmp_path: Path) -> N
         "against",
         "blocklists",
         "cursed",
+        "cursed_patterns",
         "hard_words",
     )
     wanted = sum(
@@ -94,7 +95,8 @@ def runnable(name: str, folder: Path) -> dict[str, Any]:
     table["dedup"]["partitions"] = 2
     for source in table["sources"].values():
         for step in source.get("steps", []):
-            for key in ("blocklists", "hard_words", "soft_words", "subwords", "lists", "cursed"):
+            words = ("hard_words", "soft_words", "subwords", "cursed", "cursed_patterns")
+            for key in ("blocklists", "lists", *words):
                 if key in step:
                     step[key] = ["list"]
             if "against" in step:
