@@ -22,7 +22,7 @@ from pipeline.config import Run
 from pipeline.exchange.files import exchange_bytes
 from pipeline.executor import connect
 from pipeline.named_files import Shard, look_for_files
-from pipeline.stages import document_stages, run_pipeline
+from pipeline.stages import run_trial
 from pipeline.storage import input_size, is_folder, join, list_files, read_json, walk
 
 WARM_RECORDS = 20
@@ -68,11 +68,11 @@ def plan_corpus(run: Run, n_bytes: float | None, cores: int, sample_bytes: int) 
         tasks[shard.source] += max(1, math.ceil(size / run.split_bytes))
 
     with tempfile.TemporaryDirectory(prefix="corpusmill-plan-") as out, connect("off") as cluster:
-        trial = _trial_of(run, sample)
-        last = document_stages(run, None)[-1]
+        dedup = dataclasses.replace(run.dedup, partitions=TRIAL_PARTITIONS)
+        trial = dataclasses.replace(run, dedup=dedup, max_error_fraction=1.0)
         few = dataclasses.replace(trial, limit=WARM_RECORDS)
-        run_pipeline(few, join(out, "warm"), cluster, last)
-        manifest = run_pipeline(trial, join(out, "run"), cluster, last)
+        run_trial(few, join(out, "warm"), cluster, sample)
+        manifest = run_trial(trial, join(out, "run"), cluster, sample)
         records = [
             read_json(path)
             for path in list_files(join(out, "run", "_parts"))
@@ -129,31 +129,20 @@ def _stages(
     ]
 
 
-def _trial_of(run: Run, shards: list[Shard]) -> Run:
-    sources = {
-        name: dataclasses.replace(
-            source, paths=tuple(shard.path for shard in shards if shard.source == name)
-        )
-        for name, source in run.sources.items()
-    }
-    dedup = dataclasses.replace(run.dedup, partitions=TRIAL_PARTITIONS)
-    return dataclasses.replace(run, sources=sources, dedup=dedup, max_error_fraction=1.0)
-
-
 def _sample(sizes: dict[Shard, int], sample_bytes: int) -> list[Shard]:
     """The smallest shards of each source up to its share of sample_bytes, and at least one."""
     by_source: dict[str, list[Shard]] = {}
     for shard in sorted(sizes, key=lambda shard: (sizes[shard], shard.name)):
         by_source.setdefault(shard.source, []).append(shard)
-    chosen = []
+    chosen: set[Shard] = set()
     for shards in by_source.values():
         left = sample_bytes / len(by_source)
         for shard in shards:
             if left <= 0:
                 break
-            chosen.append(shard)
+            chosen.add(shard)
             left -= sizes[shard]
-    return chosen
+    return [shard for shard in sizes if shard in chosen]  # in the order of a run
 
 
 def shard_size(shard: Shard) -> int:

@@ -8,17 +8,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.build_config import ConfigError
 from pipeline.canaries import run_canaries
 from pipeline.check_columns import absent_columns
 from pipeline.check_mixture import mixture_outlook
 from pipeline.config import Run
 from pipeline.executor import connect
-from pipeline.ledger import InputError, commonest_error
+from pipeline.ledger import commonest_error
 from pipeline.likely import likely
 from pipeline.named_files import Shard, look_for_files, resolve_files
 from pipeline.parts import read_tables
-from pipeline.stages import document_stages, run_pipeline
+from pipeline.stages import run_trial
 from pipeline.state import input_path
 from pipeline.storage import join, list_files, read_json
 
@@ -36,55 +35,62 @@ def check(run: Run, limit: int) -> Report:
     """Raises ConfigError where something is missing, or a source gives no record; a report with
     warnings otherwise."""
     shards = look_for_files(run)
-    with tempfile.TemporaryDirectory(prefix="corpusmill-check-") as out, connect("off") as cluster:
-        trial = _trial_of(run, shards, limit)
-        try:
-            manifest = run_pipeline(trial, out, cluster, document_stages(run, None)[-1])
-        except InputError as error:
-            raise ConfigError(str(error).splitlines()) from None
-        fired = {name: _firing(out, name) for name in run.sources}
-        lost = {name: _commonest_error(out, name) for name in run.sources}
-        outlook = mixture_outlook(run, out, shards, limit)
-        columns = absent_columns(run, out)
-        warnings, silent_steps = _canaries(run, Path(out) / "canaries")
+    trial = dataclasses.replace(
+        run,
+        limit=limit,
+        audit_fraction=1.0,
+        max_error_fraction=1.0,
+        dedup=dataclasses.replace(run.dedup, partitions=1),
+    )
     lines = [f"{run.name}: configuration, paths and models are in order"]
-    for name, source in run.sources.items():
-        mine = [s for s in shards if s.source == name]
-        first, last = _first_and_last(manifest, name)
-        lines += [
-            "",
-            f"sources.{name}: {len(mine)} shards, {first['in']} records tried, {last['kept']} kept",
-        ]
-        n_texts = max(manifest["stages"]["ingest"][name]["kept"], 1)
-        for rule, times in fired[name].most_common():
-            n = first["in"] if rule.startswith("ingest.") else n_texts
-            lines.append(f"  {rule:<50}{times:>6} of {n}")
-            if times > ALWAYS * n and n >= 10:
-                warnings.append(f"sources.{name}: {rule} fires on {times} of {n} documents")
-        silent = [
-            u.label
-            for u in source.steps
-            if u.name != "scrub_pii"  # it edits and never marks
-            and not any(r.startswith(u.label + ".") for r in fired[name])
-        ]
-        if silent:
-            lines.append(f"  fired on none: {', '.join(silent)}")
-        if not first["in"]:
-            hint = likely(source, mine[0].path)
-            warnings.append(f"sources.{name}: no record at all in {mine[0].path}{hint}")
-        elif last["kept"] < (1 - LOST) * first["in"]:
-            warnings.append(
-                f"sources.{name}: only {last['kept']} of {first['in']} records are kept"
-            )
-        if first["lost"]:
-            warnings.append(
-                f"sources.{name}: {first['lost']} records could not be read, {lost[name]}"
-            )
-    warnings += columns + outlook.warnings
+    with tempfile.TemporaryDirectory(prefix="corpusmill-check-") as out, connect("off") as cluster:
+        manifest = run_trial(trial, out, cluster, _first_of_each(shards))
+        warnings, silent_steps = _canaries(run, Path(out) / "canaries")
+        for name in run.sources:
+            more, found = _of_source(run, name, shards, out, manifest)
+            lines += ["", *more]
+            warnings += found
+        warnings += absent_columns(run, out)
+        outlook = mixture_outlook(run, out, shards, limit)
+    warnings += outlook.warnings
     lines += outlook.lines
     lines += ["", *silent_steps] if silent_steps else []
     lines += ["", *[f"warning: {warning}" for warning in warnings]] if warnings else []
     return Report("\n".join(lines), warnings)
+
+
+def _of_source(
+    run: Run, name: str, shards: list[Shard], out: str, manifest: dict[str, Any]
+) -> tuple[list[str], list[str]]:
+    """What the trial shows of a source, and the warnings."""
+    source, mine = run.sources[name], [shard for shard in shards if shard.source == name]
+    first, last = _first_and_last(manifest, name)
+    n_in, n_texts = first["in"], max(manifest["stages"]["ingest"][name]["kept"], 1)
+    fired = _firing(out, name)
+    lines = [f"sources.{name}: {len(mine)} shards, {n_in} records tried, {last['kept']} kept"]
+    warnings = []
+    for rule, times in fired.most_common():
+        n = n_in if rule.startswith("ingest.") else n_texts
+        lines.append(f"  {rule:<50}{times:>6} of {n}")
+        if times > ALWAYS * n and n >= 10:
+            warnings.append(f"sources.{name}: {rule} fires on {times} of {n} documents")
+    silent = [
+        use.label
+        for use in source.steps
+        if use.name != "scrub_pii"  # it edits and never marks
+        and not any(rule.startswith(use.label + ".") for rule in fired)
+    ]
+    if silent:
+        lines.append(f"  fired on none: {', '.join(silent)}")
+    if not n_in:
+        path = mine[0].path
+        warnings.append(f"sources.{name}: no record at all in {path}{likely(source, path)}")
+    elif last["kept"] < (1 - LOST) * n_in:
+        warnings.append(f"sources.{name}: only {last['kept']} of {n_in} records are kept")
+    if first["lost"]:
+        most = _commonest_error(out, name)
+        warnings.append(f"sources.{name}: {first['lost']} records could not be read, {most}")
+    return lines, warnings
 
 
 def _canaries(run: Run, folder: Path) -> tuple[list[str], list[str]]:
@@ -111,19 +117,14 @@ def _canaries(run: Run, folder: Path) -> tuple[list[str], list[str]]:
     return warnings, silent
 
 
-def _trial_of(run: Run, shards: list[Shard], limit: int) -> Run:
-    sources = {}
-    for name, source in run.sources.items():
-        paths = tuple(s.path for s in shards if s.source == name)[:SHARDS]
-        sources[name] = dataclasses.replace(source, paths=paths)
-    return dataclasses.replace(
-        run,
-        sources=sources,
-        limit=limit,
-        audit_fraction=1.0,
-        max_error_fraction=1.0,
-        dedup=dataclasses.replace(run.dedup, partitions=1),
-    )
+def _first_of_each(shards: list[Shard]) -> list[Shard]:
+    """The first SHARDS of each source, in their order."""
+    seen: Counter[str] = Counter()
+    chosen = []
+    for shard in shards:
+        seen[shard.source] += 1
+        chosen += [shard] if seen[shard.source] <= SHARDS else []
+    return chosen
 
 
 def _firing(out: str, source: str) -> Counter[str]:

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.build_config import ConfigError
 from pipeline.cautions import cautions
 from pipeline.config import Run, resolved
 from pipeline.contamination import summarize
@@ -24,6 +25,7 @@ from pipeline.fit_tasks import fit_perplexity_model, fit_quality_model
 from pipeline.identity import code_version, digest, library_versions
 from pipeline.ingest_tasks import ingest_part
 from pipeline.ledger import (
+    InputError,
     check_errors,
     check_sources,
     conserve,
@@ -33,7 +35,7 @@ from pipeline.ledger import (
     write_manifest,
 )
 from pipeline.likely import likely
-from pipeline.named_files import find_shards, look_for_files, resolve_files, resolve_reader
+from pipeline.named_files import Shard, find_shards, look_for_files, resolve_files, resolve_reader
 from pipeline.redecide import find_earlier, measurements, source_of
 from pipeline.sources import FORMATS
 from pipeline.state import Piece, State, next_pieces
@@ -53,11 +55,18 @@ LAST = ("ingest", "filter", "dedup", "tokenizer", "tokenize", "pack", "train")
 WRITTEN = {"tokenizer": "tokenizer", "tokenize": "tokens", "pack": "packed", "train": "train"}
 
 
-def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None) -> dict[str, Any]:
-    """Every stage that the configuration asks for. Returns the manifest, which is also written.
-    Raises ConfigError for files that are not there, before any work, and StageError."""
+def run_pipeline(
+    run: Run,
+    out: str,
+    cluster: Cluster,
+    until: str | None = None,
+    shards: list[Shard] | None = None,
+) -> dict[str, Any]:
+    """Every stage that the configuration asks for, over all shards or those given. Returns the
+    manifest, which is also written. Raises ConfigError for files that are not there, before any
+    work, and StageError."""
     look_for_files(run, out)
-    state = State(run, out, cluster)
+    state = State(run, out, cluster, shards=shards)
     delete(join(state.out, "manifest.json"))  # a directory without one is not finished
     pieces = make_documents(state, document_stages(run, until))
     corpus = digest_documents(state, pieces)
@@ -85,6 +94,15 @@ def run_pipeline(run: Run, out: str, cluster: Cluster, until: str | None = None)
     drop_stale(state.out, state.records)
     write_manifest(state.out, manifest)
     return manifest
+
+
+def run_trial(run: Run, out: str, cluster: Cluster, shards: list[Shard]) -> dict[str, Any]:
+    """The stages up to the documents, over some shards, to learn of a run before it. Raises
+    ConfigError for what inputs cannot be right."""
+    try:
+        return run_pipeline(run, out, cluster, document_stages(run, None)[-1], shards)
+    except InputError as error:
+        raise ConfigError(str(error).splitlines()) from None
 
 
 def make_documents(state: State, stages: list[str], last: str = "") -> list[Piece]:
@@ -118,7 +136,10 @@ def document_stages(run: Run, until: str | None) -> list[str]:
 
 def ingest(state: State, out: str) -> list[Piece]:
     run = state.run
-    shards = find_shards(run, state.place, state.identity)
+    if state.shards is None:
+        shards = find_shards(run, state.place, state.identity)
+    else:
+        shards = [shard._replace(identity=state.identity(shard.path)) for shard in state.shards]
     stage_tasks, places = [], []
     readers = {
         name: resolve_reader(source, f"sources.{name}", state.place, state.identity)

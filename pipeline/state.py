@@ -2,13 +2,16 @@
 
 import copy
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config import Run
 from pipeline.executor import Cluster, Task, run_stage
 from pipeline.identity import input_identity
 from pipeline.parts import path_of
 from pipeline.storage import absolute, join, read_json, sweep
+
+if TYPE_CHECKING:
+    from pipeline.named_files import Shard
 
 
 class Piece(NamedTuple):
@@ -23,10 +26,19 @@ class Piece(NamedTuple):
 
 class State:
     """Where and how a run goes, and the records and counts made so far. `shared`: other runs have
-    their files below the same root; nothing is swept, and stages that are ready say nothing."""
+    their files below the same root; nothing is swept, and stages that are ready say nothing.
+    `shards`: those to read, in their order, if not all."""
 
-    def __init__(self, run: Run, out: str, cluster: Cluster, shared: bool = False) -> None:
+    def __init__(
+        self,
+        run: Run,
+        out: str,
+        cluster: Cluster,
+        shared: bool = False,
+        shards: list["Shard"] | None = None,
+    ) -> None:
         self.run, self.out, self.cluster, self.shared = run, absolute(out), cluster, shared
+        self.shards = shards
         self.records: dict[str, list[dict[str, Any]]] = {}
         self.counts: dict[str, dict[str, Any]] = {}  # of the stages that hand on documents
         self.reports: dict[str, dict[str, Any]] = {}  # what else the manifest says of a stage

@@ -156,6 +156,25 @@ def test_a_wrong_format_or_column_is_a_mistake_of_the_configuration(
     assert said[0] in capsys.readouterr().err.splitlines()
 
 
+def test_shards_of_one_name_in_several_folders_are_tried(tmp_path: Path, capsys) -> None:
+    """Their names are those of the whole run, for the mixture's outlook too."""
+    for i, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        rows = [{"id": f"{folder}{n}", "text": f"{PROSE} {n} {i}"} for n in range(6)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / folder / "part-0.jsonl").write_text(text)
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'name = "c"\n[sources.web]\nformat = "table"\npaths = ["{tmp_path}/*/part-0.jsonl"]\n'
+        "[tokenizer]\n[mixture]\ntokens = 2000\nweights = { web = 1.0 }\n"
+    )
+    assert main(["check", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert "sources.web: 2 shards, 12 records tried, 12 kept" in out
+    assert "mixture: 2,000 tokens" in out
+    assert main(["plan", str(config)]) == 0
+
+
 def test_an_id_that_occurs_twice_is_found_before_the_run(tmp_path: Path, capsys) -> None:
     rows = [{"id": "a", "text": PROSE}] * 2
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
