@@ -208,10 +208,8 @@ class Compiled(NamedTuple):
 
 
 def compile_kernel(kernel: str, dim: int, size: Tiles) -> Compiled:
-    """For sm_90, by Triton's own ptxas and disassembler. kernel: "forward", "keys", "queries"."""
+    """kernel: "forward", "keys", "queries"."""
     import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
 
     from train import attention_kernels as kernels
 
@@ -222,18 +220,38 @@ def compile_kernel(kernel: str, dim: int, size: Tiles) -> Compiled:
     }[kernel]
     constants = {"D": dim, "BLOCK_D": triton.next_power_of_2(dim), "OUTER": size.outer}
     constants |= {"INNER": size.inner, "PRECISION": "tf32", "TMA": size.tma}
-    types = dict.fromkeys(("Q", "K", "V", "Out", "GradOut", "GradQ", "GradK", "GradV"), "*bf16")
-    types |= dict.fromkeys(("Lse", "Delta"), "*fp32") | dict.fromkeys(constants, "constexpr")
+    types = dict.fromkeys(function.arg_names, "i32")
+    types |= dict.fromkeys(("Q", "K", "V", "Out", "GradOut", "GradQ", "GradK", "GradV"), "*bf16")
+    types |= dict.fromkeys(("Lse", "Delta"), "*fp32")
     types |= dict.fromkeys(("Begin", "End", "order"), "*i32") | {"scale": "fp32"}
+    return compiled(function, types, constants, size.warps, size.stages)
+
+
+def compile_cross_entropy(vocab_size: int) -> Compiled:
+    from train import cross_entropy_triton as loss
+
+    types = {"Logits": "*bf16", "Targets": "*i64", "Mask": "*i1", "z_loss": "fp32"}
+    types |= dict.fromkeys(("Nll", "Loss"), "*fp32")
+    constants = {"V": vocab_size, "BLOCK": loss.BLOCK, "WANTED": True}
+    return compiled(loss.cross_entropy_rows, types, constants, loss.WARPS, 3)
+
+
+def compiled(function, types: dict, constants: dict, warps: int, stages: int) -> Compiled:
+    """For sm_90, by Triton's own ptxas and disassembler. types: of arguments, by name."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
     names = function.arg_names
-    aligned = [n for n in names if types.get(n, "i32").startswith("*") or n in ("T", "H", "G")]
+    types = types | dict.fromkeys(constants, "constexpr")
+    aligned = [n for n in names if types[n].startswith("*") or n in ("T", "H", "G")]
     source = ASTSource(
         fn=function,
-        signature={name: types.get(name, "i32") for name in names},
+        signature={name: types[name] for name in names},
         constexprs={(names.index(name),): value for name, value in constants.items()},
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
     )
-    options = {"num_warps": size.warps, "num_stages": size.stages}
+    options = {"num_warps": warps, "num_stages": stages}
     built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
@@ -271,6 +289,11 @@ def compile_all(dims: Sequence[int] = (64, 128, 256)) -> None:
                     f"{found.copies} LDGSTS, {found.bulk_copies} UTMALDG",
                     flush=True,
                 )
+    for vocab_size in (32000, 128256):
+        found = compile_cross_entropy(vocab_size)
+        name = f"cross-entropy {vocab_size}"
+        figures[name] = found._asdict()
+        print(f"{name}: {found.registers} registers, {found.spilled} bytes spilled", flush=True)
     print(json.dumps({"name": "attention_compile", "target": "sm_90", "figures": figures}))
 
 

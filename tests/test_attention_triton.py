@@ -153,8 +153,11 @@ def test_on_hopper_the_kernels_use_its_matrix_units_and_hardly_spill():
     command = [sys.executable, "-m", "benchmarks.attention", "--compile"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPO)
     figures = json.loads(done.stdout.splitlines()[-1])["figures"]
-    assert len(figures) == 18, done.stderr
+    assert len(figures) == 20, done.stderr
     for name, found in figures.items():
+        if "cross-entropy" in name:
+            assert found["spilled"] == 0, name
+            continue
         assert found["products"] > 0, name
         assert found["bulk_copies" if "tma" in name else "copies"] > 0, name
         assert found["shared"] <= 227 * 1024, name
