@@ -20,6 +20,7 @@ from pipeline.executor import connect
 from pipeline.index.export import export_lsh
 from pipeline.index.extend import extend_index
 from pipeline.index.forget import forget
+from pipeline.index.store import located
 from pipeline.stages import run_pipeline
 from tests.test_dedup_stages import texts
 from tests.test_pipeline import rows_of, write_jsonl
@@ -247,3 +248,10 @@ def finds_what_is_kept(lsh: datasketch.MinHashLSH, run: Run) -> None:
     assert look_up(texts()["hub-05"]) == ["hub-17"]  # the others of the hub were removed
     assert look_up(texts()["single-07"]) == ["single-07"]
     assert look_up("a text that is in no document of this index, whatever its words") == []
+
+
+def test_a_file_of_a_part_is_in_the_index_or_where_it_says():
+    """A run may have its output on an object store."""
+    files = {"keys": "parts/a.exchange", "bands": "/out/b.exchange", "ids": "s3://out/c.parquet"}
+    found = located({"label": "web/a@0", "files": files}, "s3://index")
+    assert found["files"] == {**files, "keys": "s3://index/parts/a.exchange"}

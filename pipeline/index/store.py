@@ -16,6 +16,7 @@ from pipeline.config import Dedup, resolved
 from pipeline.dedup_stages import Records
 from pipeline.exchange.resolve import ROUTED_FATES
 from pipeline.executor import make_task
+from pipeline.files import located as files_located
 from pipeline.identity import code_version
 from pipeline.ledger import drop_stale, write_manifest
 from pipeline.parts import Part, path_of, read_tables
@@ -65,10 +66,8 @@ def dedup_of(settings: dict[str, Any]) -> Any:
 
 
 def located(entry: Entry, index: str) -> Entry:
-    files = {
-        role: path if path.startswith("/") else join(index, path)
-        for role, path in entry["files"].items()
-    }
+    """With paths that do not need the index's own; those of a run's output are so already."""
+    files = {role: files_located(index, path) for role, path in entry["files"].items()}
     return {**entry, "files": files}
 
 
