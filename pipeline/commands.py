@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+SECTIONS = {"tokenizer": "tokenizer", "tokenize": "tokenizer", "pack": "mixture", "train": "train"}
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     from pipeline.config import load
 
-    result = execute(load(args.config, args.set), args.out or _default_out(args.config), args)
+    run = load(args.config, args.set)
+    if args.until in SECTIONS:
+        _check_section(run, args, SECTIONS[args.until])
+    result = execute(run, args.out or _default_out(args.config), args)
     return result | _write_report(result["out"])
 
 
@@ -212,18 +216,24 @@ def why(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def pack(args: argparse.Namespace) -> dict[str, Any]:
-    return _run_until(args, "pack", "mixture")
+    return _run_until(args, "pack")
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
-    return _run_until(args, "train", "train")
+    return _run_until(args, "train")
 
 
-def _run_until(args: argparse.Namespace, until: str, section: str) -> dict[str, Any]:
-    from pipeline.build_config import ConfigError
+def _run_until(args: argparse.Namespace, until: str) -> dict[str, Any]:
     from pipeline.config import load
 
     run = load(args.config, args.set)
+    _check_section(run, args, SECTIONS[until])
+    return execute(run, args.out or _default_out(args.config), args, until)
+
+
+def _check_section(run: Any, args: argparse.Namespace, section: str) -> None:
+    """Raises ConfigError where the run ends before the stage that it was to go to."""
+    from pipeline.build_config import ConfigError
+
     if getattr(run, section) is None:
         raise ConfigError([f"{args.config}: no [{section}] section, which this command needs"])
-    return execute(run, args.out or _default_out(args.config), args, until)

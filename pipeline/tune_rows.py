@@ -64,6 +64,8 @@ def find_rules(manifest: dict[str, Any], name: str, source: str | None) -> list[
     if source is not None and source not in manifest["config"]["sources"]:
         there = ", ".join(manifest["config"]["sources"])
         raise ConfigError([f"--source {source}: the run has no such source; it has {there}"])
+    if not known:
+        raise ConfigError([f"--rule {name}: no step of this run has a rule with a threshold"])
     if not found:
         close = difflib.get_close_matches(name, known, 1) or sorted(known)
         hint = f"Did you mean {close[0]}?" if len(close) == 1 else f"Known: {', '.join(close)}"

@@ -76,6 +76,8 @@ def test_mistakes_of_a_call(config, tmp_path, capsys):
         (f"{gone}: no manifest.json", "report", gone),
         (f"{gone}: no manifest.json", "tune", gone, "--rule", "c4.x"),
         (f"{gone}: no manifest.json", "plan", config, "--flops", "1e15", "--out", gone),
+        (f"{config}: no [mixture] section", "run", config, "--until", "pack"),
+        (f"{config}: no [train] section", "train", config),
         ("--redis here: not of the form HOST:PORT", "index", "export", gone, "--redis", "here"),
     )
     for i, (line, *words) in enumerate(calls):

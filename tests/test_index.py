@@ -166,6 +166,10 @@ def test_what_does_not_fit_is_refused_before_any_work(shards, tmp_path):
     before = (index / "index.json").read_bytes()
     with pytest.raises(ConfigError, match=r"dedup.partitions: 5 is not 3, which the index"):
         extend(shards, tmp_path / "b", index, 1, partitions=5)
+    with pytest.raises(ConfigError) as caught:
+        extend(shards, tmp_path / "b", index, 1, minhash={"similarity": 0.55, "recall": 0.999})
+    [line] = caught.value.mistakes
+    assert line.startswith("dedup.minhash.similarity: 0.55 is not 0.")
     for section in ("ngrams", "segments", "paragraphs"):
         with pytest.raises(ConfigError, match=f"dedup.{section}: an index has no texts"):
             extend(shards, tmp_path / "b", index, 1, **{section: {}})
@@ -195,6 +199,9 @@ def test_what_does_not_fit_is_refused_before_any_work(shards, tmp_path):
     for place in (tmp_path / "a", tmp_path / "new"):  # of a run; its own output
         with pytest.raises(ConfigError, match="is the output of a run; an index is"):
             extend(shards, tmp_path / "new", place, 1)
+    with connect("off") as cluster, pytest.raises(ConfigError, match="is the output of a run; an"):
+        forget(str(index), str(index), cluster, source="s")
+    assert (index / "index.json").read_bytes() == before
     with connect("off") as cluster, pytest.raises(ConfigError, match=r"no index\.json; corpusmill"):
         forget(str(tmp_path / "none"), str(tmp_path / "f"), cluster, source="s")
     with pytest.raises(ConfigError, match=r"no index\.json"):

@@ -116,6 +116,13 @@ def test_the_command(shard, tmp_path, capsys) -> None:
     assert "Did you mean gopher_quality.too_few_words?" in capsys.readouterr().err
     assert main(["tune", str(tmp_path), "--rule", RULE, "--source", "wb"]) == 2
     assert main(["tune", str(tmp_path / "nothing"), "--rule", RULE]) == 2
+    assert (
+        main(["extract", str(shard), "--format", "table", "--out", f"{tmp_path}/e", "--ray", "off"])
+        == 0
+    )
+    capsys.readouterr()
+    assert main(["tune", f"{tmp_path}/e", "--rule", RULE]) == 2
+    assert "no step of this run has a rule with a threshold" in capsys.readouterr().err
 
 
 def test_every_rule_with_a_threshold_can_be_asked(shard, tmp_path) -> None:

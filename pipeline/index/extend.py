@@ -11,6 +11,7 @@ one run, and refused here. On disk: `index/store.py`; forgetting: `index/forget.
 look-ups: `index/export.py`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from pipeline import dedup_stages
@@ -20,7 +21,7 @@ from pipeline.dedup_stages import Records
 from pipeline.exchange.sign import BANDS, KEYS, SHINGLES
 from pipeline.executor import Cluster, make_task
 from pipeline.identity import code_version, library_versions
-from pipeline.index.store import IDS, SIGN_CODE, Entry, finish, located
+from pipeline.index.store import IDS, SIGN_CODE, Entry, check_apart, finish, located
 from pipeline.ledger import conserve
 from pipeline.named_files import look_for_files
 from pipeline.parts import Part, read_tables
@@ -38,8 +39,7 @@ def extend_index(run: Run, out: str, index: str, cluster: Cluster) -> dict[str, 
     if mistakes := _not_for_an_index(run):
         raise ConfigError(mistakes)
     index = absolute(index)
-    if index == absolute(out) or exists(join(index, "manifest.json")):
-        raise ConfigError([f"{index}: is the output of a run; an index is a directory of its own"])
+    check_apart(index, out)
     old = _load(index, run)
     state = State(run, out, cluster)
     delete(join(state.out, "manifest.json"))
@@ -95,17 +95,26 @@ def _load(index: str, run: Run) -> list[Entry]:
         raise ConfigError(
             [f"{index}: made by another version of corpusmill; make it anew from its documents"]
         )
-    settings = resolved(run)["dedup"]
-    differing = [key for key in settings if stored["dedup"].get(key) != settings[key]]
-    if differing:
-        raise ConfigError(
-            [
-                f"dedup.{key}: {settings[key]} is not {stored['dedup'].get(key)}, which the index "
-                f"{index} was made with; use that, or start another index"
-                for key in differing
-            ]
-        )
+    mistakes = [
+        f"{key}: {mine} is not {theirs}, which the index {index} was made with; use that, or start "
+        "another index"
+        for key, mine, theirs in _differences(resolved(run)["dedup"], stored["dedup"], "dedup")
+    ]
+    if mistakes:
+        raise ConfigError(mistakes)
     return [located(entry, index) for entry in stored["parts"]]
+
+
+def _differences(
+    mine: dict[str, Any], theirs: dict[str, Any], place: str
+) -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, value here, value there) of settings that differ."""
+    for key in sorted(mine.keys() | theirs.keys()):
+        here, a, b = f"{place}.{key}", mine.get(key), theirs.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from _differences(a, b, here)
+        elif a != b:
+            yield here, a, b
 
 
 def _entries(state: State, pieces: list[Piece], signed: Records) -> list[Entry]:

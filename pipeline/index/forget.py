@@ -17,7 +17,7 @@ from pipeline.exchange.files import ExchangeWriter, read_partition
 from pipeline.executor import Cluster, make_task
 from pipeline.identity import code_version
 from pipeline.index.extend import SIGNED, fates_of
-from pipeline.index.store import IDS, Entry, dedup_of, finish, located, read_index
+from pipeline.index.store import IDS, Entry, check_apart, dedup_of, finish, located, read_index
 from pipeline.parts import Part, TableWriter, read_tables
 from pipeline.state import State
 from pipeline.storage import absolute, delete, join
@@ -30,6 +30,7 @@ def forget(
     of `changes/` in `out`. Raises ConfigError for what is not in the index."""
     index = absolute(index)
     stored = read_index(index)
+    check_apart(index, out)
     run = Run(name="forget", sources={}, dedup=dedup_of(stored["dedup"]))
     entries = stored["parts"]
     if source and all(entry["source"] != source for entry in entries):

@@ -22,6 +22,7 @@ from pipeline.ledger import drop_stale, write_manifest
 from pipeline.parts import Part, path_of, read_tables
 from pipeline.state import State, content_of
 from pipeline.storage import (
+    absolute,
     exists,
     filesystem,
     join,
@@ -54,6 +55,12 @@ def read_index(index: str) -> dict[str, Any]:
     if not exists(join(index, "index.json")):
         raise ConfigError([f"{index}: no index.json; corpusmill dedup --index {index} makes one"])
     return read_json(join(index, "index.json"))
+
+
+def check_apart(index: str, out: str) -> None:
+    """Raises ConfigError for an index that is the output of a run, or is to be that."""
+    if index == absolute(out) or exists(join(index, "manifest.json")):
+        raise ConfigError([f"{index}: is the output of a run; an index is a directory of its own"])
 
 
 def dedup_of(settings: dict[str, Any]) -> Any:
