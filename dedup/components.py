@@ -13,7 +13,8 @@ removed: that would be chains.
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from numba import njit
+
+from filters.compiled import kernel, uncounted
 
 SHARES = np.uint64(4)
 Forest = tuple[np.ndarray, np.ndarray]  # the ends (a, b) of edges: uint64 places
@@ -59,7 +60,7 @@ def _distinct(values: list[np.ndarray]) -> np.ndarray:
     return ordered[new]
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _root(parent: np.ndarray, i: int) -> int:
     while parent[i] != i:
         parent[i] = parent[parent[i]]  # halves the path
@@ -67,7 +68,7 @@ def _root(parent: np.ndarray, i: int) -> int:
     return i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _join(parent: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Unites the trees of each edge's ends under the smaller root; which edges did that."""
     joined = np.zeros(len(a), np.bool_)
@@ -79,7 +80,7 @@ def _join(parent: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return joined
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _flatten(parent: np.ndarray) -> None:
     for i in range(len(parent)):
         parent[i] = parent[parent[i]]  # a parent comes before its children: it is a root already

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from dedup.ngrams import NGrams, units_of
 from dedup.paragraphs import Paragraphs
 from dedup.segments import Segments
+from filters.compiled import kernel
 from filters.kernels import text_buffers
 from pipeline.schema import FATE
 
@@ -83,7 +83,7 @@ def _matched(windows: pa.Table, rows: np.ndarray) -> pa.Array:
     return counts["first_id"].take(first)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cut(
     data: np.ndarray,
     offsets: np.ndarray,
@@ -126,7 +126,7 @@ def _cut(
     return out[:n], ends, words_cut
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _append(out: np.ndarray, n: int, part: np.ndarray) -> int:
     out[n : n + len(part)] = part
     return n + len(part)

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from dedup.columns import values_of
+from filters.compiled import kernel
 from filters.kernels import hash_strings, mix, text_buffers
 from filters.words import normalized_words
 from pipeline.schema import FATE
@@ -102,7 +102,7 @@ def exact_duplicates(rows: pa.Table, config: Exact) -> pa.Table:
     return pa.table(fates, schema=FATE).sort_by("doc")
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fold(word_hash: np.ndarray, word_offsets: np.ndarray, seed: np.uint64) -> np.ndarray:
     """One hash of each document's words in their order."""
     out = np.empty(len(word_offsets) - 1, np.uint64)

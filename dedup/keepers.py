@@ -13,8 +13,8 @@ own 32 (6 million edges of one component).
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
+from filters.compiled import kernel
 from pipeline.schema import FATE
 
 RULE = "near_duplicate"
@@ -51,7 +51,7 @@ def choose_keepers(edges: pa.Table, docs: pa.Table, similarity: float) -> pa.Tab
     return pa.table(fates, schema=FATE).sort_by("doc")
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _keeper_edges(
     earlier: np.ndarray, later: np.ndarray, measured: np.ndarray, visit: np.ndarray, n: int
 ) -> np.ndarray:

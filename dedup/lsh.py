@@ -18,7 +18,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
+
+from filters.compiled import kernel
 
 HUBS = 16
 BATCH = 1 << 21  # pairs: some 150 MB while they are sorted
@@ -108,7 +109,7 @@ def _partners(key: np.ndarray, max_bucket: int) -> tuple[np.ndarray, np.ndarray]
     return start, np.where(size <= max_bucket, place, np.minimum(place, HUBS))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pairs(
     doc: np.ndarray, later: np.ndarray, start: np.ndarray, partners: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -20,8 +20,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
+from filters.compiled import kernel, uncounted
 from filters.kernels import mix, text_buffers
 from filters.words import comparison_tables, split_characters, split_words
 
@@ -135,7 +135,7 @@ def band_keys_of(sets: pa.ListArray, config: MinHash, bands: int, rows: int) -> 
     return _band_keys(signatures, bands, rows)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sign_sets(
     offsets: np.ndarray, shingles: np.ndarray, a: np.ndarray, b: np.ndarray, signatures: np.ndarray
 ) -> None:
@@ -152,7 +152,7 @@ def permutations(n: int, seed: int, bits: int = 32) -> tuple[np.ndarray, np.ndar
     return a, generator.randint(0, 1 << bits, n, dtype=width)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sign(
     data: np.ndarray,
     text_offsets: np.ndarray,
@@ -190,7 +190,7 @@ def _sign(
     return sets[:used], offsets
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _shingles(hashes: np.ndarray, n: int, length: int) -> None:
     """In the place of each of n hashes that begins a run of `length`: a polynomial in BASE over
     the run, rolled from one to the next, mixed."""
@@ -207,7 +207,7 @@ def _shingles(hashes: np.ndarray, n: int, length: int) -> None:
         hashes[i] = mix(rolled)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _lower(
     signature: np.ndarray, shingles: np.ndarray, a: np.ndarray, b: np.ndarray, tile: np.ndarray
 ) -> None:
@@ -225,7 +225,7 @@ def _lower(
             signature[k] = least
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _finalize(shingles: np.ndarray, tile: np.ndarray) -> None:
     """As many bits of the shingles as the tile has, each depending on all others."""
     if tile.itemsize == 4:
@@ -236,7 +236,7 @@ def _finalize(shingles: np.ndarray, tile: np.ndarray) -> None:
             tile[i] = _fmix64(shingles[i])
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _fmix32(h: np.uint32) -> np.uint32:
     """Murmur3's 32-bit finalizer."""
     h = np.uint32((h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B))
@@ -244,7 +244,7 @@ def _fmix32(h: np.uint32) -> np.uint32:
     return np.uint32(h ^ (h >> np.uint32(16)))
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _fmix64(h: np.uint64) -> np.uint64:
     """Murmur3's 64-bit finalizer."""
     h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
@@ -252,7 +252,7 @@ def _fmix64(h: np.uint64) -> np.uint64:
     return h ^ (h >> np.uint64(33))
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _sorted_distinct(values: np.ndarray, out: np.ndarray, place: np.ndarray) -> int:
     """Sorts hashes into `out` without repeats; returns how many. One bucket a value by the top
     bits, then insertion: linear for uniform hashes, and a value that is there already is not
@@ -286,7 +286,7 @@ def _sorted_distinct(values: np.ndarray, out: np.ndarray, place: np.ndarray) -> 
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _band_keys(signatures: np.ndarray, bands: int, rows: int) -> np.ndarray:
     keys = np.empty((len(signatures), bands), np.uint64)
     for d in range(len(signatures)):

@@ -26,9 +26,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
 from dedup.segments import Segments, segments_of
+from filters.compiled import kernel
 from filters.kernels import mix, text_buffers
 from filters.words import normalized_words
 
@@ -120,7 +120,7 @@ def fingerprints(docs: pa.Table, config: NGrams | Segments) -> pa.Table:
     return rows.filter(pa.array(enough))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def window_hashes(
     word_hash: np.ndarray, word_offsets: np.ndarray, words: int, odd: np.uint64
 ) -> np.ndarray:

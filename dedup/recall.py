@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from dedup.lsh import CURVE_AT, candidate_probability, candidates
 from dedup.minhash import MinHash, band_keys_of
+from filters.compiled import kernel
 from filters.kernels import mix
 
 DOCUMENTS = 200_000  # of the corpus, about, whose groups are looked at
@@ -143,7 +143,7 @@ def _by_document(values: np.ndarray, docs: np.ndarray) -> np.ndarray:
     return np.bincount(docs.ravel(), np.concatenate([values, values]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mixed(values: np.ndarray, salt: np.uint64) -> np.ndarray:
     out = np.empty(len(values), np.uint64)
     for i in range(len(values)):

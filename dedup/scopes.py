@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.columns import values_of
-from filters.kernels import hash_strings, mix
+from filters.kernels import hash_strings, mix_all
 
 GLOBAL = "global"
 _SEED = np.uint64(0x53434F5045)
@@ -34,5 +34,5 @@ def within(rows: pa.Table, values: np.ndarray | None, first: int) -> pa.Table:
     if values is None:
         return rows
     value = values[(rows["doc"].to_numpy() - np.uint64(first)).astype(np.int64)]
-    key = mix(rows["key"].to_numpy() ^ value)
+    key = mix_all(rows["key"].to_numpy() ^ value)
     return rows.set_column(rows.column_names.index("key"), "key", pa.array(key, pa.uint64()))

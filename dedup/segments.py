@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import kernel, uncounted
 from filters.kernels import mix
 from filters.words import comparison_tables, split_words
 
@@ -87,7 +87,7 @@ def segments_of(data: np.ndarray, offsets: np.ndarray, unit: str) -> Found:
     return Found(*_segments(data, offsets, _UNITS[unit], *comparison_tables()))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _segments(
     data: np.ndarray, offsets: np.ndarray, unit: int, classes: np.ndarray, lower: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -124,7 +124,7 @@ def _segments(
     return high, low, starts, n_words, n_chars, of_doc
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _next(data: np.ndarray, at: int, end: int, unit: int) -> int:
     """Where the segment after the one at `at` begins; white space belongs to what is before it."""
     breaks = 0  # line breaks since the last character that is no white space
@@ -150,7 +150,7 @@ def _next(data: np.ndarray, at: int, end: int, unit: int) -> int:
     return end
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _past_blanks(data: np.ndarray, at: int, end: int) -> int:
     while at < end and data[at] <= _SPACE:
         at += 1

@@ -8,7 +8,8 @@ one by chance with probability 2^-24.
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
+
+from filters.compiled import kernel
 
 
 def similar_pairs(
@@ -50,7 +51,7 @@ def _rows_of(docs: pa.ChunkedArray, stored: pa.ChunkedArray) -> np.ndarray:
     return by_doc[at]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _similarity(
     offsets: np.ndarray,
     values: np.ndarray,

@@ -1,8 +1,8 @@
 """Which lines C4's rules leave, and how many sentences lie in them: the kernels of `filters.c4`."""
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import kernel, uncounted
 from filters.kernels import DIGIT, SPACE, decode
 from filters.spans import rstrip
 from filters.tokens import GLUED, KIND, OPENS_SENTENCE, SYMBOL
@@ -17,7 +17,7 @@ COUNTS = (
 LINES, KEPT, LONG_WORD, NO_END, SHORT, SCRIPT, POLICIES, LOREMS, CURLY, CITATIONS = range(10)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def line_words(chars: np.ndarray, kinds: np.ndarray, first: int, last: int) -> tuple[int, int]:
     """(words, characters of the longest) of tokens first to last; white space separates words."""
     n = longest = length = 0
@@ -30,7 +30,7 @@ def line_words(chars: np.ndarray, kinds: np.ndarray, first: int, last: int) -> t
     return n, longest
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _citation(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> int:
     """Where the citation that starts with the [ at data[at] ends; `at` if there is none."""
     for word in (b"edit]", b"citation needed]"):
@@ -51,7 +51,7 @@ def _citation(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> int:
     return at
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _copy_line(
     data: np.ndarray,
     at: int,
@@ -76,7 +76,7 @@ def _copy_line(
     return to, n
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _groups_in(
     data: np.ndarray,
     at: int,
@@ -95,7 +95,7 @@ def _groups_in(
     return found, curly
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clean_lines(
     data: np.ndarray,
     offsets: np.ndarray,
@@ -165,7 +165,7 @@ def clean_lines(
     return out[:to], ends, counts
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _dots(out: np.ndarray, start: int, end: int) -> bool:
     """Whether out[start:end] ends with three points."""
     if end - start < 3:
@@ -173,7 +173,7 @@ def _dots(out: np.ndarray, start: int, end: int) -> bool:
     return out[end - 1] == 0x2E and out[end - 2] == 0x2E and out[end - 3] == 0x2E
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _strip(out: np.ndarray, begin: int, to: int, classes: np.ndarray) -> int:
     """Strips out[begin:to] in place; where it ends then."""
     to = rstrip(out, begin, to, classes)
@@ -189,7 +189,7 @@ def _strip(out: np.ndarray, begin: int, to: int, classes: np.ndarray) -> int:
     return to - (start - begin)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_line_sentences(
     token_last: np.ndarray,
     line_first: np.ndarray,

@@ -3,8 +3,8 @@ HTML. Lines are Python's `splitlines`, letters its `isalpha`, as in the publishe
 """
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import inlined, kernel, uncounted
 from filters.kernels import DIGIT, IDEOGRAPH, LETTER, MARK, SPACE, UNSPACED, decode
 
 N_COUNTS = 9
@@ -12,13 +12,13 @@ CHARS, LINES, LONGEST, LINE_CHARS, ALPHA, ALNUM, TOKENS, ENCODED, RUN = range(N_
 _BASE64, _HEX, _WORD, _SPACE = 1, 2, 4, 8  # flags of an ASCII byte
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _breaks(code: int) -> bool:
     """What str.splitlines splits at."""
     return 0x0A <= code <= 0x0D or 0x1C <= code <= 0x1E or code == 0x85 or 0x2028 <= code <= 0x2029
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_code(
     data: np.ndarray, offsets: np.ndarray, classes: np.ndarray, spaced: bool
 ) -> np.ndarray:
@@ -37,7 +37,7 @@ def count_code(
     return counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def byte_tables() -> np.ndarray:
     table = np.zeros(256, np.uint8)
     for b in range(256):
@@ -54,7 +54,7 @@ def byte_tables() -> np.ndarray:
     return table
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _count_characters(
     data: np.ndarray, at: int, end: int, classes: np.ndarray, counts: np.ndarray
 ) -> None:
@@ -108,7 +108,7 @@ def _count_characters(
 # --- encoded data -------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _encoded(
     data: np.ndarray, first: int, end: int, classes: np.ndarray, tables: np.ndarray, spaced: bool
 ) -> tuple[int, int]:
@@ -147,7 +147,7 @@ def _encoded(
             covered = stop
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _n_chars(data: np.ndarray, start: int, end: int) -> int:
     n = 0
     for k in range(start, end):
@@ -155,7 +155,7 @@ def _n_chars(data: np.ndarray, start: int, end: int) -> int:
     return n
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _next_base64(data: np.ndarray, at: int, end: int, tables: np.ndarray) -> tuple[int, int]:
     """The next run of 64 bytes or more; (end, end) for none. Probes every 64th byte: a run that is
     long enough holds one of them."""
@@ -176,7 +176,7 @@ def _next_base64(data: np.ndarray, at: int, end: int, tables: np.ndarray) -> tup
     return end, end
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _next_escapes(data: np.ndarray, at: int, end: int, tables: np.ndarray) -> tuple[int, int]:
     """The next eight \\uXXXX or more, one after another."""
     while at + 48 <= end:
@@ -197,14 +197,14 @@ def _next_escapes(data: np.ndarray, at: int, end: int, tables: np.ndarray) -> tu
     return end, end
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_word(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> bool:
     """Whether the character at data[at] is one of \\w."""
     code, _ = decode(data, at, end)
     return (classes[code] >= LETTER and classes[code] != MARK) or code == 95  # _
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_word_at(
     data: np.ndarray, at: int, end: int, classes: np.ndarray, tables: np.ndarray
 ) -> bool:
@@ -215,7 +215,7 @@ def _is_word_at(
     return _is_word(data, at, end, classes)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_word_before(
     data: np.ndarray, at: int, first: int, classes: np.ndarray, tables: np.ndarray
 ) -> bool:
@@ -229,7 +229,7 @@ def _is_word_before(
     return _is_word(data, start, at, classes)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _next_hex(
     data: np.ndarray,
     at: int,
@@ -264,7 +264,7 @@ def _next_hex(
     return end, end
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _hex_unit(
     data: np.ndarray,
     at: int,
@@ -306,7 +306,7 @@ def _hex_unit(
 # --- HTML ---------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_tag(data: np.ndarray, at: int, end: int, name: np.ndarray) -> bool:
     if at + len(name) > end:
         return False
@@ -321,7 +321,7 @@ _SCRIPT = np.frombuffer(b"script", np.uint8)
 _STYLE = np.frombuffer(b"style", np.uint8)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def visible_chars(data: np.ndarray, offsets: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Characters of each wanted document that are neither tags, comments, scripts nor styles; white
     space counts, and an entity is one."""
@@ -332,7 +332,7 @@ def visible_chars(data: np.ndarray, offsets: np.ndarray, wanted: np.ndarray) -> 
     return visible
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _visible(data: np.ndarray, at: int, end: int) -> int:
     n = 0
     while at < end:
@@ -366,7 +366,7 @@ def _visible(data: np.ndarray, at: int, end: int) -> int:
     return n
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _after(data: np.ndarray, at: int, end: int, one: int, two: int) -> int:
     """After the next `-->`; the end where there is none."""
     while at + 2 < end:
@@ -376,7 +376,7 @@ def _after(data: np.ndarray, at: int, end: int, one: int, two: int) -> int:
     return end
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _after_tag(data: np.ndarray, at: int, end: int) -> int:
     """After the > of a tag; one in quotes does not count."""
     quote = 0
@@ -393,7 +393,7 @@ def _after_tag(data: np.ndarray, at: int, end: int) -> int:
     return end
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _after_element(data: np.ndarray, at: int, end: int, name: np.ndarray) -> int:
     while at + 1 < end:
         if data[at] == 60 and data[at + 1] == 47 and _is_tag(data, at + 2, end, name):

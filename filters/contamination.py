@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
+from filters.compiled import kernel
 from filters.folded_words import folded_words
 from filters.kernels import Words, text_buffers
 from filters.ngram_table import find_ngrams
@@ -123,7 +123,7 @@ def _pairs(
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ends_of_answers(
     word_hash: np.ndarray,
     starts: np.ndarray,

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
+from filters.compiled import kernel, uncounted
 from filters.kernels import SPACE, character_tables, decode
 from filters.rules import Bound, mark, with_signals
 from filters.spans import Spans, spans_of
@@ -68,7 +68,7 @@ def measure(texts: pa.ChunkedArray) -> dict[str, pa.Array]:
     }
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _longest_match(values: np.ndarray, period: int) -> int:
     """The most values in a row that equal the one `period` before them."""
     longest = run = 0
@@ -78,7 +78,7 @@ def _longest_match(values: np.ndarray, period: int) -> int:
     return longest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _repeats(hashes: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     counts = np.zeros(len(first), np.int64)
     for d in range(len(counts)):
@@ -89,7 +89,7 @@ def _repeats(hashes: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndar
     return counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _char_runs(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> np.ndarray:
     longest = np.zeros(len(offsets) - 1, np.int64)
     codes = np.empty(max(np.diff(offsets).max(), 0) if len(offsets) > 1 else 0, np.int32)

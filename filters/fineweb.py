@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
 from filters.characters import TERMINAL, character_traits
+from filters.compiled import kernel
 from filters.gopher_repeats import is_blank
 from filters.kernels import character_tables, slot_of, table_size
 from filters.rules import Bound, at_least, at_most, mark, quotient, with_signals
@@ -94,7 +94,7 @@ def measure(
     }
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def line_counts(
     data: np.ndarray,
     offsets: np.ndarray,

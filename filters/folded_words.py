@@ -12,8 +12,8 @@ import functools
 import unicodedata
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import inlined, kernel, uncounted
 from filters.kernels import (
     DIGIT,
     IDEOGRAPH,
@@ -87,13 +87,13 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return does, folds, np.array(more, np.uint32)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _stirred(h: np.uint64, code: np.uint64) -> np.uint64:
     h = (h ^ code) * _FACTOR
     return h ^ (h >> np.uint64(29))
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _extended(h: np.uint64, code: int, folds: np.ndarray, more: np.ndarray) -> np.uint64:
     """The hash of a word with one character more."""
     if code >= len(folds):
@@ -107,12 +107,12 @@ def _extended(h: np.uint64, code: int, folds: np.ndarray, more: np.ndarray) -> n
     return h
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _word_hash(h: np.uint64, number: np.uint64) -> np.uint64:
     return (mix(h) & ~NUMBER) | number
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _folded_words(data, offsets, vocabulary, does, folds, more):
     n_docs = len(offsets) - 1
     # As in words.split_words: two bytes hold at most one word.

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
+from filters.compiled import kernel, uncounted
 from filters.kernels import DIGIT, LETTER, character_tables, text_buffers
 from filters.rules import Bound, at_least, edited_texts, mark, with_signals
 from filters.tokens import last_code, link_end
@@ -64,7 +64,7 @@ def measure(texts: pa.ChunkedArray, config: Formatting) -> tuple[dict[str, pa.Ar
     return columns | {"n_chars": pc.cast(pc.utf8_length(left), pa.int64())}, left
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _starts_url(data: np.ndarray, at: int, end: int) -> int:
     """Where the name goes on after http://, https://, ftp:// or www. at data[at]; 0 for none."""
     first, after = data[at] | 0x20, at
@@ -86,7 +86,7 @@ def _starts_url(data: np.ndarray, at: int, end: int) -> int:
     return after + 3 if known or (n == 5 and name == 0x6874747073) else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _format(
     data: np.ndarray,
     offsets: np.ndarray,

@@ -8,8 +8,8 @@ that leaves little to do in ordinary text. Speed on English books, one core: lin
 """
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import kernel, uncounted
 from filters.kernels import SPACE, decode, hash_bytes, mix, slot_of, table_size
 from filters.spans import rstrip
 
@@ -22,7 +22,7 @@ whether an n-gram that occurs once can be the most frequent (only there)."""
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def count_chars(data: np.ndarray, start: int, end: int) -> int:
     """Characters of valid UTF-8."""
     n = 0
@@ -31,7 +31,7 @@ def count_chars(data: np.ndarray, start: int, end: int) -> int:
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def repeats(hashes: np.ndarray, chars: np.ndarray) -> tuple[int, int]:
     """(repeats of an earlier one, their characters) among segments with these hashes."""
     keys = np.zeros(table_size(len(hashes)), np.uint64)
@@ -46,7 +46,7 @@ def repeats(hashes: np.ndarray, chars: np.ndarray) -> tuple[int, int]:
     return n_repeats, n_chars
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def is_blank(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> bool:
     while start < end:
         code, width = decode(data, start, end)
@@ -56,7 +56,7 @@ def is_blank(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> boo
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _paragraph_counts(
     data: np.ndarray, base: int, starts: np.ndarray, ends: np.ndarray, classes: np.ndarray
 ) -> tuple[int, int, int]:
@@ -91,7 +91,7 @@ def _paragraph_counts(
     return n, *repeats(hashes[:n], chars[:n])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def segment_counts(
     data: np.ndarray,
     offsets: np.ndarray,
@@ -124,7 +124,7 @@ def segment_counts(
     return counts
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _top_chars(
     slots: np.ndarray, counts: np.ndarray, before: np.ndarray, n: int, reading: int
 ) -> int:
@@ -144,7 +144,7 @@ def _top_chars(
     return best * length if best > 1 else 0
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _repeat_chars(slots: np.ndarray, counts: np.ndarray, before: np.ndarray, n: int) -> int:
     """Characters, without spaces, of n-grams that were met before, read from left to right; after a
     repeat reading goes on behind it, so that no character is counted twice. `counts` of those that
@@ -161,7 +161,7 @@ def _repeat_chars(slots: np.ndarray, counts: np.ndarray, before: np.ndarray, n: 
     return total
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _covered_chars(slots: np.ndarray, before: np.ndarray, n: int) -> int:
     """Characters, without spaces, of the tokens in any occurrence of an n-gram that repeats."""
     total = done = 0
@@ -172,7 +172,7 @@ def _covered_chars(slots: np.ndarray, before: np.ndarray, n: int) -> int:
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ngram_counts(hashes: np.ndarray, chars: np.ndarray, out: np.ndarray, reading: int) -> None:
     """One document's row of `ngram_counts`."""
     before = np.zeros(len(chars) + 1, np.int32)
@@ -217,7 +217,7 @@ def _ngram_counts(hashes: np.ndarray, chars: np.ndarray, out: np.ndarray, readin
                 keys[slots[at]], counts[slots[at]] = 0, 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def ngram_counts(
     token_hash: np.ndarray,
     token_chars: np.ndarray,

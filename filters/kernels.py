@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
+
+from filters.compiled import inlined, kernel, uncounted
 
 OTHER, SPACE, LETTER, DIGIT, MARK, IDEOGRAPH, UNSPACED = range(7)  # from LETTER on: word characters
 
@@ -95,12 +96,12 @@ def character_tables() -> tuple[np.ndarray, np.ndarray]:
     return classes, lower
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _rotl(x: np.uint64, r: int) -> np.uint64:
     return (x << np.uint64(r)) | (x >> np.uint64(64 - r))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def read_bytes(data: np.ndarray, start: np.uint64, n: int) -> np.uint64:
     """n bytes as a little-endian integer. Unsigned indices, or numba's check for negative ones
     would keep LLVM from making this one load."""
@@ -110,12 +111,12 @@ def read_bytes(data: np.ndarray, start: np.uint64, n: int) -> np.uint64:
     return word
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _round(lane: np.uint64, word: np.uint64) -> np.uint64:
     return _rotl(lane + word * _P2, 31) * _P1
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def mix(x: np.uint64) -> np.uint64:
     """XXH64's avalanche: a bijection after which every bit depends on every bit."""
     x = (x ^ (x >> np.uint64(33))) * _P2
@@ -123,7 +124,16 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def mix_all(values: np.ndarray) -> np.ndarray:
+    """`mix` of each of some uint64."""
+    mixed = np.empty(len(values), np.uint64)
+    for i in range(len(values)):
+        mixed[i] = mix(values[i])
+    return mixed
+
+
+@uncounted
 def _stripes(data: np.ndarray, start: int, n_stripes: int, seed: np.uint64) -> np.uint64:
     """XXH64 over its 32-byte stripes."""
     a, b, c, d = seed + _P1 + _P2, seed + _P2, seed, seed - _P1
@@ -140,7 +150,7 @@ def _stripes(data: np.ndarray, start: int, n_stripes: int, seed: np.uint64) -> n
     return h
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def hash_bytes(data: np.ndarray, start: int, end: int, seed: np.uint64) -> np.uint64:
     """XXH64 of data[start:end], the standard value (doc/xxhash_spec.md of Cyan4973/xxHash)."""
     n_stripes = (end - start) // 32
@@ -159,7 +169,7 @@ def hash_bytes(data: np.ndarray, start: int, end: int, seed: np.uint64) -> np.ui
     return mix(h)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hash_all(data: np.ndarray, offsets: np.ndarray, seed: np.uint64) -> np.ndarray:
     hashes = np.empty(len(offsets) - 1, np.uint64)
     for d in range(len(hashes)):
@@ -167,7 +177,7 @@ def _hash_all(data: np.ndarray, offsets: np.ndarray, seed: np.uint64) -> np.ndar
     return hashes
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def table_size(n: int) -> int:
     """A power of two, at most half full with n keys."""
     size = 2
@@ -176,7 +186,7 @@ def table_size(n: int) -> int:
     return size
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def slot_of(keys: np.ndarray, key: np.uint64) -> np.int64:
     """Where the key is, or an empty slot for it; keys are mixed hashes other than 0."""
     mask = np.uint64(len(keys) - 1)
@@ -186,7 +196,7 @@ def slot_of(keys: np.ndarray, key: np.uint64) -> np.int64:
     return np.int64(at)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _same(a: np.ndarray, i: int, b: np.ndarray, j: int, n: int) -> bool:
     for k in range(0, n, 256):  # by blocks, in which there is no branch
         difference = np.uint8(0)
@@ -197,7 +207,7 @@ def _same(a: np.ndarray, i: int, b: np.ndarray, j: int, n: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def equal_rows(
     old: np.ndarray, old_offsets: np.ndarray, new: np.ndarray, new_offsets: np.ndarray
 ) -> np.ndarray:
@@ -220,7 +230,7 @@ def equal_rows(
     return rows
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def decode(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
     """(code point, bytes) of the character at data[at], at < end; (0xFFFD, 1) if not UTF-8."""
     lead = data[at] + 0  # from uint8 to int64

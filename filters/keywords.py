@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from filters.characters import ALNUM, character_traits
+from filters.compiled import inlined, kernel, uncounted
 from filters.kernels import decode, hash_strings, text_buffers
 from filters.rules import Bound, at_most, mark, with_signals
 from filters.tokens import last_code
@@ -165,7 +165,7 @@ def _chance(ids: pa.ChunkedArray) -> np.ndarray:
     return hash_strings(ids, np.uint64(KEEP_SEED)) / 2.0**64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count(
     data: np.ndarray,
     offsets: np.ndarray,
@@ -198,12 +198,12 @@ def _count(
     return counts
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _starts_word(data: np.ndarray, at: int, end: int, traits: np.ndarray) -> bool:
     return _is_word(decode(data, at, end)[0], traits)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_word(code: int, traits: np.ndarray) -> bool:
     """As \\w of a Python pattern."""
     return code == 0x5F or traits[code] & ALNUM != 0

@@ -25,8 +25,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from filters.compiled import uncounted
 
 MIN_ORDER, MAX_ORDER = 1, 5
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # where counts-of-counts give none: lmplz --discount_fallback
@@ -218,7 +219,7 @@ def _merge(runs: list[np.ndarray], folder: str | Path, chunk: int) -> np.ndarray
 # --- the model ---------------------------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True)
+@uncounted
 def _adjusted_counts(begins, times, above_suffix, adjusted):
     """Occurrences after <s>; else the number of different words that come before."""
     for row in range(len(above_suffix)):
@@ -228,7 +229,7 @@ def _adjusted_counts(begins, times, above_suffix, adjusted):
             adjusted[row] = times[row]
 
 
-@numba.njit(cache=True, nogil=True)
+@uncounted
 def _interpolate(prefix, suffix, adjusted, kept, taken, lower, weight, p):
     """p: the probability of each n-gram; weight: the mass that each prefix leaves to the order
     below. A pruned n-gram leaves its whole count. The rows of a prefix are neighbours."""

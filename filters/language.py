@@ -26,8 +26,8 @@ import fasttext
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
+from filters.compiled import kernel, uncounted
 from filters.kernels import text_buffers
 from filters.rules import Bound, at_least, at_most, edited_texts, mark, record, with_signals
 
@@ -212,7 +212,7 @@ def one_line(texts: pa.Array | pa.ChunkedArray, prefix_chars: int | None = None)
     return pc.utf8_trim_whitespace(lines)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _join_lines(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(data, offsets) of texts with one space for each run of str.splitlines' line breaks, and for
     each `</s>`. Arrow's regular expressions take a tenth of a microsecond a line."""
@@ -235,7 +235,7 @@ def _join_lines(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.n
     return out[:to], ends
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _special(data: np.ndarray, at: int, end: int) -> tuple[int, bool]:
     """Bytes of the line break or the `</s>` at data[at], 0 for neither; whether it is a break."""
     byte = data[at]

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
-from numba import njit
 
+from filters.compiled import kernel, uncounted
 from filters.kernels import text_buffers
 from filters.rules import Bound, at_least, mark, with_signals
 from filters.url_kernels import (
@@ -176,7 +176,7 @@ def _tracking() -> np.ndarray:
     return table
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _keys(data: np.ndarray, offsets: np.ndarray, tracking: np.ndarray) -> np.ndarray:
     keys = np.zeros(len(offsets) - 1, np.uint64)
     out = np.empty(8192, np.uint8)
@@ -188,7 +188,7 @@ def _keys(data: np.ndarray, offsets: np.ndarray, tracking: np.ndarray) -> np.nda
     return keys
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _insert(table: np.ndarray, best: np.ndarray, keys: np.ndarray, scores: np.ndarray) -> None:
     """Of a URL that comes again the best score stays."""
     for i in range(len(keys)):
@@ -198,7 +198,7 @@ def _insert(table: np.ndarray, best: np.ndarray, keys: np.ndarray, scores: np.nd
             table[at] = keys[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _slots(table: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Where each key is in the table, -1 where it is not."""
     slots = np.full(len(keys), -1, np.int64)

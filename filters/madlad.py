@@ -16,9 +16,9 @@ import fasttext
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from filters.characters import UPPER, character_traits
+from filters.compiled import inlined, kernel
 from filters.kernels import SPACE, character_tables, decode
 from filters.keywords import automaton, read_phrases
 from filters.language import lid_176, load_fasttext, one_line, predict
@@ -156,12 +156,12 @@ def _in_other_language(
     return (label != main).astype(np.uint8)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_technical(code: int) -> bool:
     return 0x30 <= code <= 0x39 or code in (0x7B, 0x7D, 0x2B, 0x2F, 0x28, 0x29, 0x3E)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sentences(
     data: np.ndarray,
     offsets: np.ndarray,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
+from filters.compiled import kernel
 from filters.gopher import GopherRepetition, gopher_repetition_bounds
 from filters.gopher_repeats import DUPLICATE, MASSIVEWEB, TOP, is_blank, ngram_counts
 from filters.kernels import character_tables, mix, slot_of, table_size
@@ -73,7 +73,7 @@ def words_of(spans: Spans) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
     return hashes, chars, before[spans.token_first], before[spans.token_last]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _copies(hashes: np.ndarray, chars: np.ndarray) -> tuple[int, int, int, int]:
     """(segments, those that have a copy, characters, characters of those)."""
     keys = np.zeros(table_size(len(hashes)), np.uint64)
@@ -92,7 +92,7 @@ def _copies(hashes: np.ndarray, chars: np.ndarray) -> tuple[int, int, int, int]:
     return len(hashes), n, chars.sum(), n_chars
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _segments(
     data: np.ndarray,
     offsets: np.ndarray,

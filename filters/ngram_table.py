@@ -10,8 +10,8 @@ filter of their own.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import inlined, kernel
 from filters.kernels import Words, mix, slot_of, table_size
 
 HEAD = 5
@@ -66,14 +66,14 @@ def keys_of(ngrams: NGrams, wanted: np.ndarray) -> np.ndarray:
     return ngrams.keys[used][np.isin(ngrams.ids[used], wanted)]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _has_bit(bits: np.ndarray, key: np.uint64) -> bool:
     at = key >> np.uint64(20)  # other bits than those that choose the slot
     place = (at >> np.uint64(6)) & np.uint64(len(bits) - 1)
     return (bits[place] >> (at & np.uint64(63))) & np.uint64(1) != 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bit_filter(keys: np.ndarray) -> np.ndarray:
     bits = np.zeros(table_size(max(len(keys) * _BITS_PER_NGRAM // 128, 1)), np.uint64)
     for key in keys:
@@ -83,12 +83,12 @@ def _bit_filter(keys: np.ndarray) -> np.ndarray:
     return bits
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _key(rolling: np.uint64, length: int) -> np.uint64:
     return max(mix(rolling + np.uint64(length)), np.uint64(1))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def key_table(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An open-addressing table of different keys: (key or 0, place of the key) in each slot."""
     slots = np.zeros(table_size(len(keys)), np.uint64)
@@ -99,7 +99,7 @@ def key_table(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return slots, places
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def ngram_hashes(word_hash: np.ndarray, word_offsets: np.ndarray, length: int) -> np.ndarray:
     """uint64 of the n-gram that starts at each word; 0 where the document ends before it does."""
     hashes = np.zeros(len(word_hash), np.uint64)
@@ -112,7 +112,7 @@ def ngram_hashes(word_hash: np.ndarray, word_offsets: np.ndarray, length: int) -
     return hashes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(
     word_hash, word_offsets, head, n, passed_over, keys, ids, bits, whole_lengths, whole_bits, heads
 ):

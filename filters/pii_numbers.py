@@ -6,8 +6,8 @@ speed of other text, and the patterns, which take 10 us and more, see few window
 """
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import inlined, uncounted
 from filters.keywords import Automaton, automaton
 
 EMAIL, IPV6, IBAN, TOKEN, IPV4, CARD, SSN, PHONE = (1 << i for i in range(8))
@@ -33,7 +33,7 @@ def words_near() -> Automaton:
     return automaton(phrases, groups)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def number_kinds(data, low, high, left, first, right, table, byte_class, groups):
     """What data[left:right] may be, with its first digit at `first` and its last before `right`, in
     the text data[low:high]. table, byte_class and groups are those of `words_near`."""
@@ -96,7 +96,7 @@ def number_kinds(data, low, high, left, first, right, table, byte_class, groups)
     return kinds
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _date_end(data, first, start, right):
     """Where a date such as 31.12.2024 or 1/2/99 ends that starts at the digit at `start`; `start`
     if none does."""
@@ -122,19 +122,19 @@ def _date_end(data, first, start, right):
     return start if at < right and 45 <= data[at] <= 47 else at
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_word(byte):
     return 48 <= byte <= 57 or 97 <= byte | 0x20 <= 122 or byte == 95
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _next_digit(data, at, right):
     while at < right and not 48 <= data[at] <= 57:
         at += 1
     return at
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _luhn(data, start, end):
     total = np.int64(0)
     for i in range(end - start):
@@ -145,7 +145,7 @@ def _luhn(data, start, end):
     return total % 10 == 0
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _near(data, start, end, table, byte_class, groups):
     state = near = has_letters = 0
     for at in range(start, end):  # lists of numbers have none, and this loop is eight times faster

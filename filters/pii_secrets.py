@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numba import njit
+
+from filters.compiled import inlined, kernel
 
 _RATE = 136  # bytes of a block of Keccak-256
 _TOKEN = re.compile(
@@ -105,7 +106,7 @@ def keccak_256(data: bytes) -> bytes:
     return _keccak(np.frombuffer(data, np.uint64)).tobytes()[:32]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _keccak(words: np.ndarray) -> np.ndarray:
     """uint64[25], the state after all blocks; lane (x, y) is at x + 5 * y."""
     a = np.zeros(25, np.uint64)
@@ -133,7 +134,7 @@ def _keccak(words: np.ndarray) -> np.ndarray:
     return a
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _rotated(lane: np.uint64, n: int) -> np.uint64:
     n %= 64
     return (lane << np.uint64(n)) | (lane >> np.uint64((64 - n) % 64))

@@ -7,8 +7,8 @@ which no run of ten can miss.
 """
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import uncounted
 from filters.pii_numbers import EMAIL, IBAN, IPV6, TOKEN, number_kinds, words_near
 
 MAX_LOCAL, MAX_DOMAIN = 64, 253  # RFC 5321
@@ -68,7 +68,7 @@ def find_windows(
     return row[:n], start[:n], end[:n], kind[:n]
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _walk(data, offsets, table, byte_class, groups, row, start, end, kind):
     n = 0
     for text in range(len(offsets) - 1):
@@ -101,7 +101,7 @@ def _walk(data, offsets, table, byte_class, groups, row, start, end, kind):
     return n
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _tokens(data, low, high, text, n, row, start, end, kind):
     """Runs of letters, digits, hyphens and underscores that may be a secret or a wallet."""
     i = low + STRIDE - 1
@@ -121,7 +121,7 @@ def _tokens(data, low, high, text, n, row, start, end, kind):
     return n
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _promising(data, low, left, right):
     """It begins with five hyphens, or is 20 bytes or longer and has a known prefix at its start or
     after a hyphen or underscore, or `SG.` or `ya29.` before it, or may be a Bitcoin address."""
@@ -145,7 +145,7 @@ def _promising(data, low, left, right):
     return False
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _separator_length(data, i, high):
     """Bytes of the separator at i, 0 if there is none: ASCII ones, no-break space, Unicode hyphens
     and dashes."""
@@ -161,7 +161,7 @@ def _separator_length(data, i, high):
     return 0
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _number(data, i, low, high):
     """A run of digits and separators from the digit at i, with an opening `+` or `(` before it."""
     j, last, digits, dots, gap, gap_dots = i, i, 0, 0, 0, 0
@@ -184,7 +184,7 @@ def _number(data, i, low, high):
     return digits >= MIN_DIGITS or dots >= 3, left, last
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _iban(data, i, low, high):
     """Two letters that start a word, two digits from i on, then letters and digits, parted by
     single spaces or hyphens."""
@@ -205,7 +205,7 @@ def _iban(data, i, low, high):
     return (i - 2, last) if length >= MIN_IBAN else (i, i)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _email(data, i, low, high):
     left = i
     while left > low and i - left < MAX_LOCAL and _LOCAL[data[left - 1]]:
@@ -217,7 +217,7 @@ def _email(data, i, low, high):
     return (EMAIL if left < i and dots else 0), left, right
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _ipv6(data, i, low, high):
     """Hexadecimal groups around the colon at i: eight of them, or a double colon. The last number
     is where the walk goes on. Where this is no address, it is behind the last colon that has no

@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from filters.characters import ALNUM, CASED, NUMERIC, UPPER
+from filters.compiled import inlined, kernel, uncounted
 from filters.kernels import SPACE, decode, hash_bytes, mix, slot_of, table_size
 from filters.spans import rstrip
 from filters.tokens import last_code
@@ -34,7 +34,7 @@ def _hash_of(word: str) -> np.uint64:
 LOREM, IPSUM, JAVASCRIPT = _hash_of("lorem"), _hash_of("ipsum"), _hash_of("javascript")
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_punctuation(code: int) -> bool:
     """string.punctuation."""
     return (
@@ -42,7 +42,7 @@ def _is_punctuation(code: int) -> bool:
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _diversity(hashes: np.ndarray) -> tuple[int, float]:
     """(different words, entropy of their distribution in nats)."""
     keys = np.zeros(table_size(len(hashes)), np.uint64)
@@ -60,7 +60,7 @@ def _diversity(hashes: np.ndarray) -> tuple[int, float]:
     return n, entropy
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def normalized(
     data: np.ndarray, offsets: np.ndarray, classes: np.ndarray, traits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -105,7 +105,7 @@ def normalized(
     return hashes[:n], chars[:n], ends[:-1], ends[1:], sums
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _count_words(
     data: np.ndarray,
     at: int,
@@ -147,7 +147,7 @@ def _count_words(
     out[5] += held
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def raw(
     data: np.ndarray,
     offsets: np.ndarray,

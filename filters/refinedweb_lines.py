@@ -2,10 +2,10 @@
 `filters.refinedweb`."""
 
 import numpy as np
-from numba import njit
 
 from filters.c4_lines import line_words
 from filters.characters import ALNUM, DIGIT_SIGN, UPPER
+from filters.compiled import kernel, uncounted
 from filters.kernels import SPACE, decode
 from filters.tokens import KIND, SYMBOL
 
@@ -17,7 +17,7 @@ COUNTS = (
 WORDS, REMOVED, UPPERCASE, DIGITS, COUNTER, ONE_WORD, CUT = range(7)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _same(data: np.ndarray, at: int, phrase: np.ndarray) -> bool:
     """Whether data[at:] starts with the phrase, but for the case of ASCII letters."""
     for k in range(len(phrase)):
@@ -29,7 +29,7 @@ def _same(data: np.ndarray, at: int, phrase: np.ndarray) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _skip(data: np.ndarray, at: int, end: int, traits: np.ndarray) -> int:
     """After the characters from data[at] on that are not \\w."""
     while at < end:
@@ -40,7 +40,7 @@ def _skip(data: np.ndarray, at: int, end: int, traits: np.ndarray) -> int:
     return at
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_counter(
     data: np.ndarray,
     at: int,
@@ -73,7 +73,7 @@ def _is_counter(
     return False
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _cut(out: np.ndarray, start: int, end: int, phrase: np.ndarray, place: int) -> tuple[int, int]:
     """Cuts the phrase, with an ASCII space on its inner side, out of out[start:end]. (end then,
     cuts)."""
@@ -101,14 +101,14 @@ def _cut(out: np.ndarray, start: int, end: int, phrase: np.ndarray, place: int) 
     return to, cuts
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_blank_bytes(out: np.ndarray, start: int, end: int) -> bool:
     while start < end and out[start] in (0x20, 0x09):
         start += 1
     return start == end
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def correct_lines(
     data: np.ndarray,
     offsets: np.ndarray,

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
 from filters.characters import UPPER, character_traits
+from filters.compiled import inlined, kernel, uncounted
 from filters.kernels import (
     IDEOGRAPH,
     OTHER,
@@ -160,7 +160,7 @@ def _abbreviations() -> np.ndarray:
     return keys
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _ends_line(code: int) -> bool:
     """As str.splitlines."""
     if code < 0x80:
@@ -168,7 +168,7 @@ def _ends_line(code: int) -> bool:
     return code in (0x85, 0x2028, 0x2029)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _split(
     data: np.ndarray,
     offsets: np.ndarray,
@@ -285,7 +285,7 @@ def _split(
     )
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def rstrip(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> int:
     """Where data[start:end] ends without the white space at its end."""
     while start < end:

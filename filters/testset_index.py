@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
+from filters.compiled import kernel
 from filters.folded_words import NUMBER, folded_words
 from filters.kernels import Words, text_buffers
 from filters.ngram_table import HEAD, NGrams, build, find_ngrams, key_table, keys_of, ngram_hashes
@@ -208,7 +208,7 @@ def covered_words(group: np.ndarray, start: np.ndarray, length: np.ndarray, n: i
     return np.bincount(group, reach, minlength=n).astype(np.int64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _n_different(word_hash: np.ndarray, places: np.ndarray, length: int) -> np.ndarray:
     """int64: different words in the n-gram at each place."""
     counts = np.zeros(len(places), np.int64)

@@ -5,9 +5,9 @@ On half of the web pages the number of tokens is within .5% of spaCy's: `benchma
 """
 
 import numpy as np
-from numba import njit
 
 from filters.characters import TERMINAL, UPPER
+from filters.compiled import inlined, uncounted
 from filters.kernels import (
     DIGIT,
     IDEOGRAPH,
@@ -42,7 +42,7 @@ ABBREVIATIONS = """
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def word_at(
     data: np.ndarray, at: int, end: int, classes: np.ndarray, traits: np.ndarray
 ) -> tuple[int, np.uint64, int, int]:
@@ -90,7 +90,7 @@ def word_at(
     return at, mix(h), n_chars, ALPHA if alpha else NUMBER
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _joins(code: int, before: int, after: int, rises: bool) -> bool:
     """Whether a symbol between two letters or digits (their classes) is part of the word. rises:
     a capital follows a letter that is none."""
@@ -105,7 +105,7 @@ def _joins(code: int, before: int, after: int, rises: bool) -> bool:
     return code in (0x3A, 0x2F) and after == DIGIT  # 10:30, 1/2
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def is_contraction(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> bool:
     """Whether data[at:], after ' or ’, is s, m, d, re, ve or ll, and no word goes on there."""
     if at >= end:
@@ -122,7 +122,7 @@ def is_contraction(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> 
     return at == end or (at < end and classes[decode(data, at, end)[0]] < LETTER)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_not(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> bool:
     """Whether the n at data[at] is that of the n't of don't."""
     if at + 2 >= end:
@@ -134,13 +134,13 @@ def _is_not(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> bool:
     return at + 1 == end or classes[decode(data, at + 1, end)[0]] < LETTER
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_scheme(data: np.ndarray, at: int, end: int) -> bool:
     """Whether data[at:] is ://, and more."""
     return at + 3 < end and data[at + 1] == 0x2F and data[at + 2] == 0x2F and data[at + 3] > 0x20
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def link_end(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> tuple[int, int]:
     """(end, characters) of the link that goes on at data[at]: up to white space, without the
     punctuation before it."""
@@ -157,7 +157,7 @@ def link_end(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> tuple[
     return kept, n_kept
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def symbol_at(
     data: np.ndarray, at: int, end: int, traits: np.ndarray
 ) -> tuple[int, np.uint64, int, int]:
@@ -183,7 +183,7 @@ def symbol_at(
     return at, mix(h), n_chars, stop
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _stands_alone(code: int) -> bool:
     """Whether each of !! is a token. Not - . + / \\ ^ ` | ~, nor symbols other than ASCII."""
     if code >= 0x80:
@@ -191,7 +191,7 @@ def _stands_alone(code: int) -> bool:
     return code not in (0x2B, 0x2D, 0x2E, 0x2F, 0x5C, 0x5E, 0x60, 0x7C, 0x7E)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def rest_of_chunk(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> tuple[int, int]:
     """(end, characters) of what is left up to white space, or a script without it."""
     n = 0
@@ -204,7 +204,7 @@ def rest_of_chunk(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> t
     return at, n
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def last_code(data: np.ndarray, end: int) -> int:
     """The character that ends at data[end]; there is one."""
     at = end - 1
@@ -213,7 +213,7 @@ def last_code(data: np.ndarray, end: int) -> int:
     return decode(data, at, end)[0]
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def is_abbreviated(
     data: np.ndarray,
     at: int,

@@ -10,8 +10,8 @@ one of n entries has a probability of n / 2^64 for each look-up.
 """
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import inlined, kernel, uncounted
 from filters.kernels import mix
 
 MAX_BYTES = 4096
@@ -25,12 +25,12 @@ _LABELS = 128  # most of a host's 253 bytes
 # --- tables -------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def new_table(n: int) -> np.ndarray:
     return np.zeros(n * 4 // 3 + 8, np.uint64)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def find(keys: np.ndarray, key: np.uint64) -> np.int64:
     """Where the key is, or the empty slot for it."""
     at = np.int64(((key >> np.uint64(32)) * np.uint64(len(keys))) >> np.uint64(32))
@@ -41,7 +41,7 @@ def find(keys: np.ndarray, key: np.uint64) -> np.int64:
     return at
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def insert(keys: np.ndarray, values: np.ndarray, new: np.ndarray, value: int, join: bool) -> None:
     """Puts the keys in with a value; of those there the value stays, or is joined bit by bit."""
     for key in new:
@@ -53,20 +53,20 @@ def insert(keys: np.ndarray, values: np.ndarray, new: np.ndarray, value: int, jo
             values[at] |= value
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def grown(h: np.uint64, byte: int) -> np.uint64:
     """FNV-1a of one byte more: a URL is hashed once, and every beginning of it on the way."""
     return (h ^ np.uint64(byte)) * _PRIME
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def key_of(h: np.uint64) -> np.uint64:
     """Other than 0, which is an empty slot's."""
     h = mix(h)
     return h if h != 0 else np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def forward(data: np.ndarray, start: int, end: int) -> np.uint64:
     h = START
     for at in range(start, end):
@@ -74,7 +74,7 @@ def forward(data: np.ndarray, start: int, end: int) -> np.uint64:
     return key_of(h)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def backward(data: np.ndarray, start: int, end: int) -> np.uint64:
     """From the last byte to the first, as hosts are read."""
     h = START
@@ -83,7 +83,7 @@ def backward(data: np.ndarray, start: int, end: int) -> np.uint64:
     return key_of(h)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def keys_of(data: np.ndarray, offsets: np.ndarray, is_host: bool) -> np.ndarray:
     """The key of each string."""
     keys = np.empty(len(offsets) - 1, np.uint64)
@@ -98,17 +98,17 @@ def keys_of(data: np.ndarray, offsets: np.ndarray, is_host: bool) -> np.ndarray:
 # --- one form for equal URLs --------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_alnum(c: int) -> bool:
     return 48 <= c <= 57 or 97 <= c <= 122 or 65 <= c <= 90 or c >= 128
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _lower(c: int) -> int:
     return c + 32 if 65 <= c <= 90 else c
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _hex(c: int) -> int:
     if 48 <= c <= 57:
         return c - 48
@@ -116,7 +116,7 @@ def _hex(c: int) -> int:
     return c - 87 if 97 <= c <= 102 else -1
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def authority(data: np.ndarray, start: int, end: int) -> tuple[int, int, int]:
     """(start, end of the host and port, start of the path); (-1, ...) where there is none, as in
     mailto:a@b."""
@@ -145,7 +145,7 @@ def authority(data: np.ndarray, start: int, end: int) -> tuple[int, int, int]:
     return first, stop, stop
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def trim(data: np.ndarray, start: int, end: int) -> tuple[int, int]:
     while start < end and data[start] <= 32:
         start += 1
@@ -154,7 +154,7 @@ def trim(data: np.ndarray, start: int, end: int) -> tuple[int, int]:
     return start, min(end, start + MAX_BYTES)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def odd_hosts(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Which URLs have a host that is not plain ASCII, or percent-encoded."""
     odd = np.zeros(len(offsets) - 1, np.bool_)
@@ -169,7 +169,7 @@ def odd_hosts(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return odd
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _host(data: np.ndarray, first: int, stop: int, out: np.ndarray, at: int) -> tuple[int, int]:
     """Writes the host; returns (its end in `out`, OK, IP or INVALID)."""
     start = at
@@ -221,7 +221,7 @@ def _host(data: np.ndarray, first: int, stop: int, out: np.ndarray, at: int) -> 
     return at, OK if 0 < at - start <= 253 else INVALID
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def normalize(
     data: np.ndarray, start: int, end: int, out: np.ndarray, at: int, fold: bool
 ) -> tuple[int, int, int]:
@@ -260,7 +260,7 @@ def normalize(
     return host, at, kind
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def without_tracking(out: np.ndarray, host: int, end: int, names: np.ndarray) -> int:
     """Drops the parameters with these names, or utm_*, in place; returns the new end."""
     query = host
@@ -295,7 +295,7 @@ def without_tracking(out: np.ndarray, host: int, end: int, names: np.ndarray) ->
 # --- hosts --------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def host_keys(out: np.ndarray, start: int, end: int, places: np.ndarray, keys: np.ndarray) -> int:
     """The host's last label, its last two, ... : where each starts, and its key. Returns how
     many."""
@@ -312,7 +312,7 @@ def host_keys(out: np.ndarray, start: int, end: int, places: np.ndarray, keys: n
     return n
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def suffix_labels(keys: np.ndarray, n: int, table: np.ndarray, flags: np.ndarray, mask: int) -> int:
     """How many of a host's labels are its public suffix (publicsuffix.org/list, "Algorithm")."""
     best = 1

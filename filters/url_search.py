@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import kernel, uncounted
 from filters.url_kernels import (
     IP,
     START,
@@ -94,7 +94,7 @@ def _link(moves: np.ndarray, ends: np.ndarray) -> None:
             queue.append(to)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def line_keys(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(keys of the lines that are a host, keys of those with a path, spans of those whose host is
     not ASCII)."""
@@ -133,7 +133,7 @@ def line_keys(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return domains[:n_domains], urls[:n_urls], odd[:n_odd]
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def bare_host(out: np.ndarray, start: int, host: int) -> int:
     """Where the host starts without `www.`, as long as a dot is left."""
     www = host - start > 4 and out[start] == 119 and out[start + 1] == 119
@@ -144,7 +144,7 @@ def bare_host(out: np.ndarray, start: int, host: int) -> int:
     return start
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _by_url(text, start, host, end, table):
     """(the end of the shortest beginning of a URL, up to a sign between its parts, that is in the
     table, its slot); -1 where none is."""
@@ -159,7 +159,7 @@ def _by_url(text, start, host, end, table):
     return -1, 0
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _by_domain(keys, n, is_ip, table):
     """The number of labels of the longest domain that is in the table, less one; -1 where none
     is."""
@@ -171,7 +171,7 @@ def _by_domain(keys, n, is_ip, table):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _search_words(text, start, end, hard, hard_number, soft, classes, moves, word):
     """(number of the first hard word, how many different soft words, number of the first subword),
     -1 where there is none."""
@@ -207,7 +207,7 @@ def _search_words(text, start, end, hard, hard_number, soft, classes, moves, wor
     return first_hard, n_soft, part
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _search(
     data, offsets, suffixes, flags, mask, domains, domain_category, urls, url_category,
     good_domains, good_urls, hard, hard_number, soft, classes, moves, word,
@@ -287,7 +287,7 @@ def search(
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather(text: np.ndarray, spans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(bytes, offsets) of an Arrow string array of the spans."""
     offsets = np.zeros(len(spans) + 1, np.int32)

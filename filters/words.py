@@ -15,9 +15,9 @@ import functools
 import unicodedata
 
 import numpy as np
-from numba import njit
 from numba.cpython.unsafe.numbers import trailing_zeros
 
+from filters.compiled import inlined, kernel, uncounted
 from filters.kernels import (
     IDEOGRAPH,
     LETTER,
@@ -59,7 +59,7 @@ def comparison_tables(
     return classes, lower if lowercase else np.arange(len(lower), dtype=np.uint32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _all_words(
     data: np.ndarray, offsets: np.ndarray, classes: np.ndarray, lower: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -77,7 +77,7 @@ def _all_words(
     return hashes[:n], starts[:n], ends[:n], word_offsets
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def split_words(
     data: np.ndarray,
     first: int,
@@ -154,13 +154,13 @@ def split_words(
     return n
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _within(eight: np.uint64, low: int, high: int) -> np.uint64:
     """Flags of the bytes from low to high; all have to be below 0x80."""
     return (eight + _ONES * np.uint64(0x80 - low)) & ~(eight + _ONES * np.uint64(0x7F - high))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _ascii_classes(eight: np.uint64) -> tuple[np.uint64, np.uint64]:
     """Flags of the ASCII letters, and of the ASCII letters and digits."""
     low, ascii_only = eight & ~_TOPS, ~eight & _TOPS
@@ -168,19 +168,19 @@ def _ascii_classes(eight: np.uint64) -> tuple[np.uint64, np.uint64]:
     return letters, letters | (_within(low, 0x30, 0x39) & ascii_only)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _first_flag(flags: np.uint64) -> int:
     """Which byte has the first flag; 8 where none has."""
     place = np.int64(trailing_zeros(flags))  # type: ignore[call-arg]  # int() stays unsigned
     return place >> 3 if flags else 8
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _first_bytes(eight: np.uint64, n: int) -> np.uint64:
     return eight & (_ALL >> np.uint64(64 - 8 * n)) if n else np.uint64(0)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _appended(
     h: np.uint64, packed: np.uint64, used: int, encoded: np.uint64, n: int
 ) -> tuple[np.uint64, np.uint64, int]:
@@ -193,7 +193,7 @@ def _appended(
     return mix(h ^ packed), encoded >> np.uint64(8 * (n - left)) if left else np.uint64(0), left
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _encoded(code: np.uint64) -> tuple[np.uint64, int]:
     """A character as little-endian bytes, and how many: itself if ASCII, or three times 7 bits
     below a set one (as unambiguous as UTF-8, and sooner made)."""
@@ -204,7 +204,7 @@ def _encoded(code: np.uint64) -> tuple[np.uint64, int]:
     return code & low | high | np.uint64(0x808080), 3
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def split_characters(
     data: np.ndarray,
     first: int,

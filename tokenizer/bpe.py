@@ -13,8 +13,8 @@ Memory: 34 MB for the table, 16 MB at most for its chunks, 3 bytes for each byte
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import inlined, kernel, uncounted
 from filters.kernels import decode, hash_bytes, mix
 from tokenizer.merges import merge, new_scratch
 from tokenizer.vocabulary import Vocabulary, find_pair, symbol_of
@@ -44,7 +44,7 @@ def new_memory() -> Memory:
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_batch(
     data: np.ndarray, offsets: np.ndarray, vocabulary: Vocabulary, memory: Memory
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +105,7 @@ def encode_batch(
     return ids[:n], id_offsets
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _end_of_chunk(data, at, end, vocabulary):
     """Where the chunk ends that has come as far as the character at `at`."""
     characters = (
@@ -124,7 +124,7 @@ def _end_of_chunk(data, at, end, vocabulary):
     return at
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _fixed_at(data, at, end, vocabulary):
     """(bytes, id) of the longest user-defined symbol that starts at `at`; (0, 0) for none."""
     start = 0
@@ -140,7 +140,7 @@ def _fixed_at(data, at, end, vocabulary):
     return np.int64(0), np.int32(0)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _first_eight(data, start, end):
     word = np.uint64(0)
     if start + 8 <= len(data):
@@ -155,7 +155,7 @@ def _first_eight(data, start, end):
     return word
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _look_up(data, start, end, slots, chunks):
     """(slot, known): where a chunk is remembered, or where it may be put."""
     length = end - start
@@ -183,7 +183,7 @@ def _look_up(data, start, end, slots, chunks):
     return at, known
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _remember(data, start, end, slot, memory, ids, n, after):
     slots, used = memory.slots, memory.used
     if used[0] * 2 >= N_SLOTS or used[1] + MAX_CHUNK > len(memory.chunks):

@@ -4,8 +4,8 @@ a heap, in n log n steps.
 """
 
 import numpy as np
-from numba import njit
 
+from filters.compiled import inlined, kernel, uncounted
 from filters.kernels import decode
 from tokenizer.vocabulary import find_pair, symbol_of
 
@@ -13,17 +13,22 @@ SCANNED = 64  # symbols up to which scanning is faster
 NEVER = np.int64(1 << 30)  # the rank of what does not merge
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def new_scratch(most):
     """Room for a chunk of so many bytes: symbols, where they begin, what each merges to with the
-    next one, and at which rank."""
-    return np.empty((4, most + 1), np.int64)
+    next one, and at which rank; and for the heap, the symbols after and before each."""
+    return (
+        np.empty((4, most + 1), np.int64),
+        np.empty(3 * most, np.int64),
+        np.empty((2, most), np.int64),
+    )
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def merge(data, start, end, vocabulary, scratch, ids, n):
     """Writes the ids of one chunk at ids[n:]; returns where they end."""
-    symbols, begins = scratch[0], scratch[1]
+    rows, heap, links = scratch
+    symbols, begins = rows[0], rows[1]
     characters = (
         vocabulary.ascii_symbol, vocabulary.character_keys, vocabulary.character_symbols,
     )  # fmt: skip
@@ -36,11 +41,11 @@ def merge(data, start, end, vocabulary, scratch, ids, n):
         n_symbols += 1
         at += width
     for i in range(n_symbols - 1):
-        scratch[2, i], scratch[3, i] = _pair(symbols[i], symbols[i + 1], tables)
+        rows[2, i], rows[3, i] = _pair(symbols[i], symbols[i + 1], tables)
     if n_symbols <= SCANNED:
-        n_symbols = _merge_by_scan(scratch, n_symbols, tables)
+        n_symbols = _merge_by_scan(rows, n_symbols, tables)
     else:
-        n_symbols = _merge_by_heap(scratch, n_symbols, tables)
+        n_symbols = _merge_by_heap(rows, heap, links, n_symbols, tables)
     begins[n_symbols] = end
     for i in range(n_symbols):
         if 0 <= symbols[i] < vocabulary.n_pieces:
@@ -53,7 +58,7 @@ def merge(data, start, end, vocabulary, scratch, ids, n):
     return n
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _pair(left, right, tables):
     """(symbol, rank) of what two neighbours merge to; (-1, NEVER) for nothing."""
     merge_keys, merge_symbols, rank = tables
@@ -65,11 +70,11 @@ def _pair(left, right, tables):
     return np.int64(merge_symbols[at]), rank[merge_symbols[at]]
 
 
-@njit(cache=True, nogil=True)
-def _merge_by_scan(scratch, n, tables):
+@uncounted
+def _merge_by_scan(rows, n, tables):
     """SentencePiece's loop for a few symbols: looks at every pair each time. Returns how many are
-    left, at the front of `scratch`."""
-    symbols, begins, pairs, ranks = scratch[0], scratch[1], scratch[2], scratch[3]
+    left, at the front of `rows`."""
+    symbols, begins, pairs, ranks = rows[0], rows[1], rows[2], rows[3]
     while True:
         best, left = NEVER, 0
         for i in range(n - 1):
@@ -87,14 +92,15 @@ def _merge_by_scan(scratch, n, tables):
                 pairs[i], ranks[i] = _pair(symbols[i], symbols[i + 1], tables)
 
 
-@njit(cache=True, nogil=True)
-def _merge_by_heap(scratch, n, tables):
+@uncounted
+def _merge_by_heap(rows, heap, links, n, tables):
     """The same in n log n steps: a heap of (rank, left symbol), whose entries are stale where the
     pair at that place is another by now."""
-    symbols, begins, pairs, ranks = scratch[0], scratch[1], scratch[2], scratch[3]
-    following, before = np.arange(1, n + 1), np.arange(-1, n - 1)
-    heap = np.empty(3 * n, np.int64)
+    symbols, begins, pairs, ranks = rows[0], rows[1], rows[2], rows[3]
+    following, before = links[0], links[1]
     n_heap = 0
+    for i in range(n):
+        following[i], before[i] = i + 1, i - 1
     for i in range(n - 1):
         if ranks[i] != NEVER:
             n_heap = _push(heap, n_heap, ranks[i] << 32 | i)
@@ -125,7 +131,7 @@ def _merge_by_heap(scratch, n, tables):
     return n_left
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _push(heap, n, entry):
     i = n
     while i > 0 and heap[(i - 1) // 2] > entry:
@@ -135,7 +141,7 @@ def _push(heap, n, entry):
     return n + 1
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _sift_down(heap, n):
     """Removes the top: heap[n], the last entry, goes where it belongs."""
     entry = heap[n]

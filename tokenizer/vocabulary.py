@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import sentencepiece
-from numba import njit
 from sentencepiece import sentencepiece_model_pb2
 
+from filters.compiled import inlined, kernel, uncounted
 from filters.kernels import mix, slot_of, table_size
 
 SPACE_MARK = "\u2581"
@@ -143,7 +143,7 @@ def _table(keys: np.ndarray, values: list[int]) -> tuple[np.ndarray, np.ndarray]
     return _filled(keys, np.array(values, np.int32))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _filled(keys, values):
     table = np.zeros(table_size(len(keys)), np.uint64)
     table_values = np.zeros(len(table), np.int32)
@@ -153,7 +153,7 @@ def _filled(keys, values):
     return table, table_values
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pair_keys(pairs):
     keys = np.empty(len(pairs), np.uint64)
     for i in range(len(pairs)):
@@ -161,20 +161,20 @@ def _pair_keys(pairs):
     return keys
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _pair_key(pair: np.uint64) -> np.uint64:
     """A mixed key of (left, right), never 0: mix is a bijection, and its argument is not 0."""
     return mix(pair + np.uint64(1))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def find_pair(keys: np.ndarray, left: int, right: int) -> int:
     """The slot of a pair of symbols, -1 where it has none."""
     at = slot_of(keys, _pair_key(np.uint64(left) << np.uint64(32) | np.uint64(right)))
     return int(at) if keys[at] else -1
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def symbol_of(code, ascii_symbol, character_keys, character_symbols):
     if code < 128:
         return np.int64(ascii_symbol[code])

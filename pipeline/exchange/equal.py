@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from dedup.exact import Exact, exact_duplicates
 from dedup.ngrams import NGrams, repeated_windows
 from dedup.segments import Segments
+from filters.compiled import kernel
 from pipeline.exchange.files import by_part, keyed, read_partition
 from pipeline.exchange.sign import KEYS, WINDOWS
 from pipeline.parts import Part
@@ -86,7 +86,7 @@ def still_there(rows: pa.Table, root: str, gone: list[str]) -> pa.Table:
     return rows.filter(pa.array(there))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _there(
     docs: np.ndarray, parts: np.ndarray, n_bytes: np.ndarray, data: np.ndarray
 ) -> np.ndarray:

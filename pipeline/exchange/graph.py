@@ -18,7 +18,7 @@ from dedup.clusters import clusters_of, shared_text
 from dedup.components import Forest, components, ends
 from dedup.keepers import choose_keepers
 from dedup.minhash import MinHash
-from filters.kernels import mix
+from filters.kernels import mix_all
 from pipeline.exchange.equal import write_fates
 from pipeline.exchange.files import by_part, read_partition
 from pipeline.exchange.near import MEASURED
@@ -88,7 +88,7 @@ def graph_partition(
     rows = rows.append_column(
         "component", known["component"].take(pc.index_in(rows["b"], known["doc"]))
     )
-    key = pa.array(mix(rows["component"].to_numpy()))
+    key = pa.array(mix_all(rows["component"].to_numpy()))
     rows = rows.append_column("key", key)
     part.exchange("edges", EDGES, partitions).write(rows)
     nodes = part.exchange("nodes", NODES, partitions)

@@ -7,9 +7,9 @@ row whose cells hold several blocks is layout, not data: its blocks are paragrap
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
+from filters.compiled import kernel
 from pipeline.extract.html_names import CELL, LIST, TAG, TAG_KIND
 from pipeline.extract.markup import Markup
 
@@ -59,7 +59,7 @@ def assemble(markup: Markup, keep: np.ndarray) -> str:
     return "".join(parts).strip()
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _layout(blocks, elements):
     n, m = len(blocks), len(elements)
     item, depth = np.full(m, -1, np.int32), np.zeros(m, np.int32)

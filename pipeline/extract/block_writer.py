@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
+from filters.compiled import uncounted
 from pipeline.extract.html_names import (
     ENTITY,
     ENTITY_KEY,
@@ -83,7 +83,7 @@ class Pass(NamedTuple):
     state: np.ndarray  # one STATE_DTYPE
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def read_text(html, i, m, s):
     """The text from i to the next '<'."""
     n = len(html)
@@ -127,7 +127,7 @@ def read_text(html, i, m, s):
     return i
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _due(at, m, s):
     """What has to stand before the next character: a new block, line breaks, a space."""
     top = s.top
@@ -154,7 +154,7 @@ def _due(at, m, s):
     s.space = s.newlines = s.after_link = 0
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _written(n_bytes, m, s):
     b = s.n_blocks
     s.out += n_bytes
@@ -164,7 +164,7 @@ def _written(n_bytes, m, s):
         m.blocks[b].bold_bytes += n_bytes
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def write(byte, at, m, s):
     """One byte of text."""
     if not s.drop:
@@ -173,7 +173,7 @@ def write(byte, at, m, s):
         _written(1, m, s)
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def end_block(m, s):
     """The end of a block."""
     if s.open:
@@ -183,14 +183,14 @@ def end_block(m, s):
     s.space = s.newlines = s.after_link = 0
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def line_break(m, s):
     """<br>: two of them end a block, except in <pre>."""
     if not s.drop and s.open:
         s.newlines += 1
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _white(at, byte, m, s):
     """White space: itself in <pre>, else one space before the next character of the block."""
     if not s.pre:
@@ -201,7 +201,7 @@ def _white(at, byte, m, s):
         write(9 if byte == 9 else 32, at, m, s)
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _reference(html, i, m, s):
     """The character reference at html[i] == '&'; returns where the text goes on."""
     n = len(html)
@@ -233,7 +233,7 @@ def _reference(html, i, m, s):
     return goes_on
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _numeric(html, i, m, s):
     n = len(html)
     j = i + 2
@@ -260,7 +260,7 @@ def _numeric(html, i, m, s):
     return j + 1 if j < n and html[j] == 59 else j
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _write_code(value, at, m, s):
     """A code point, as UTF-8."""
     if value <= 32 or value == 0xA0 or value == 0x85 or value == 0x2028 or value == 0x2029:

@@ -9,9 +9,9 @@ machines (JSON-LD `articleBody`, 16 of the 181) was tried as one more: no gain, 
 All of it is linear in the page.
 """
 
-import numba as nb
 import numpy as np
 
+from filters.compiled import kernel, uncounted
 from pipeline.extract.html_names import (
     FNV_OFFSET,
     FNV_PRIME,
@@ -68,7 +68,7 @@ def describe(markup: Markup, title: bytes, description: bytes) -> np.ndarray:
     )
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _describe(text, blocks, elements, title, description):
     x = np.zeros((len(blocks), N_FEATURES), np.float32)
     prose = np.zeros(len(blocks), np.float64)  # bytes of text in sentences, 0 of other blocks
@@ -103,7 +103,7 @@ def _describe(text, blocks, elements, title, description):
     return x
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _count(text, start, end, titles, descriptions, row):
     """Counts words and punctuation of a block; returns a hash of its words."""
     whole = _U(FNV_OFFSET)
@@ -141,7 +141,7 @@ def _count(text, start, end, titles, descriptions, row):
     return whole
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _ends_sentence(text, start, end):
     """Whether the last character, or the one before a closing quote or bracket, ends a sentence."""
     k = end - 1
@@ -162,7 +162,7 @@ def _ends_sentence(text, start, end):
     )
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _starts_word(text, i):
     """Letters, digits and all beyond Latin-1, but for U+2000 to U+2FFF, U+3000 to U+303F and the
     full-width forms, most of which are punctuation."""
@@ -172,7 +172,7 @@ def _starts_word(text, i):
     return 48 <= c <= 57 or 97 <= c | 32 <= 122 or c >= 0xC3
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _word_at(text, i, end):
     """(hash of the word at i, its end)."""
     h = _U(FNV_OFFSET)
@@ -183,7 +183,7 @@ def _word_at(text, i, end):
     return h, i
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _slot(keys, key):
     """Where the key is in an open-addressed set, or a free place for it."""
     mask = _U(len(keys) - 1)
@@ -193,7 +193,7 @@ def _slot(keys, key):
     return at
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _vocabulary(text):
     """(the set of the hashes of a text's words, how many)."""
     size = 64
@@ -212,7 +212,7 @@ def _vocabulary(text):
     return keys, n
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _count_copies(whole, x):
     """How many blocks of the page have a block's words."""
     size = 64

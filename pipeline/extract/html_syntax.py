@@ -4,9 +4,9 @@ Each function takes the bytes and a place and returns the place after; none look
 than a fixed number of times.
 """
 
-import numba as nb
 import numpy as np
 
+from filters.compiled import inlined, uncounted
 from pipeline.extract.html_names import (
     BIT,
     FNV_OFFSET,
@@ -31,12 +31,12 @@ _DISPLAY_CODE = code("display:")
 _NONE_CODE, _TRUE_CODE = code("none"), code("true")
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@inlined
 def is_letter(c):
     return 97 <= c | 32 <= 122
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def after_comment(html, i):
     """Past a comment, a doctype, a processing instruction, an end tag without a name."""
     n = len(html)
@@ -56,7 +56,7 @@ def after_comment(html, i):
     return i + 1
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def read_name(html, i):
     """(code of the first eight letters in lower case, whether it has a hyphen, its end)."""
     n = len(html)
@@ -77,7 +77,7 @@ def read_name(html, i):
     return value, hyphen, i
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def tag_of(name):
     h = name * _U(SPREAD)
     at = h >> _U(54)
@@ -88,7 +88,7 @@ def tag_of(name):
     return np.int64(_U(UNKNOWN) | (h >> _U(56)))
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def read_attributes(html, i):
     """(where the text goes on, beyond the end if the tag has none; purposes; has href; is hidden;
     is named a description; start and end of `content`)."""
@@ -147,7 +147,7 @@ def read_attributes(html, i):
     return n + 1, mask, href, hidden, is_description, first, last
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _purposes(html, i, end):
     """The purposes that the words of a class, id, role or itemprop name. Words begin after what is
     no letter and at capitals, and run on over hyphens: article-body and articleBody have the words
@@ -183,7 +183,7 @@ def _purposes(html, i, end):
     return mask
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _is_display_none(html, i, end):
     """Whether a style has display:none."""
     window = _U(0)
@@ -204,7 +204,7 @@ def _is_display_none(html, i, end):
     return False
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def end_of_raw(html, i, name):
     """Past the end tag of <script> and its like, or where its text ends."""
     n = len(html)

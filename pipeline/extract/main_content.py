@@ -11,9 +11,9 @@ from html import unescape
 from pathlib import Path
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
+from filters.compiled import kernel
 from pipeline.extract.assemble import layout_of
 from pipeline.extract.blocks import describe
 from pipeline.extract.html_names import BIT, HEADING, TAG_KIND
@@ -91,7 +91,7 @@ def model() -> tuple[Trees, Trees]:
     return parse_trees(first.splitlines()), parse_trees(second.splitlines())
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def predict(x, feature, value, right, root):
     """The probability of each row of x."""
     score = np.zeros(len(x))
@@ -167,7 +167,7 @@ def all_blocks(markup: Markup) -> np.ndarray:
 _UNSEEN = BIT["hidden"] | BIT["noscript"]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _is_within(blocks, elements, purposes):
     within = np.zeros(len(elements), np.bool_)
     for e in range(1, len(elements)):

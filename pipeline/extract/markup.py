@@ -12,9 +12,9 @@ themselves; <noscript> is read as markup and noted.
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
+from filters.compiled import kernel, uncounted
 from pipeline.extract.block_writer import (
     BLOCK_DTYPE,
     ELEMENT_DTYPE,
@@ -86,7 +86,7 @@ _H1, _H6 = TAG["h1"], TAG["h6"]
 _HIDDEN = BIT["hidden"]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _read(html):
     n = len(html)
     most = 2
@@ -130,7 +130,7 @@ def _read(html):
     )
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _start_tag(html, i, m, s):
     """The start tag whose name begins at i; returns where the text goes on."""
     n = len(html)
@@ -190,7 +190,7 @@ def _start_tag(html, i, m, s):
     return i
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _end_tag(html, i, m, s):
     """The end tag whose name begins at i."""
     n = len(html)
@@ -225,7 +225,7 @@ def _end_tag(html, i, m, s):
     return i
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _push(tag, name, kind, mask, m, s):
     if s.top == MAX_DEPTH:
         return
@@ -255,7 +255,7 @@ def _push(tag, name, kind, mask, m, s):
         s.bolds += kind & BOLD != 0
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _pop(m, s):
     top = s.top
     kind = m.stack[top].kind
@@ -271,14 +271,14 @@ def _pop(m, s):
     s.top = top - 1
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _end_styles(at, m, s):
     s.bolds -= m.stack[at].kind & BOLD != 0
     s.links -= m.stack[at].linked
     m.stack[at].linked = 0
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _close_inline(at, m, s):
     """Ends an inline element; blocks that were opened within it stay open."""
     if m.stack[s.top].block < at:
@@ -290,7 +290,7 @@ def _close_inline(at, m, s):
     m.stack[at].kind = 0
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _close_p(m, s):
     at = m.innermost[_P]
     if at >= 1 and at > m.stack[s.top].scope:
@@ -298,7 +298,7 @@ def _close_p(m, s):
             _pop(m, s)
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _close_implied(tag, kind, m, s):
     """The elements that a start tag ends: a <p> before a block, a <li> before the next ..."""
     if kind & CLOSES_P:
@@ -325,7 +325,7 @@ def _close_implied(tag, kind, m, s):
             _pop(m, s)
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _span(what, start, end, m, s):
     if s.n_spans < _MAX_SPANS:
         k = s.n_spans

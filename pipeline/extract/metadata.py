@@ -11,9 +11,9 @@ import html
 import re
 from email.utils import parsedate
 
-import numba as nb
 import numpy as np
 
+from filters.compiled import kernel, uncounted
 from pipeline.extract.html_syntax import after_comment
 
 _TAG_BYTES = 4096
@@ -197,7 +197,7 @@ _ICENS, _MMONS = _word("icens"), _word("mmons.")
 _NAME_STYLE, _NAME_TEXTAREA = _word("style"), _word("textarea")
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _find_tags(data: np.ndarray, opens: np.ndarray) -> np.ndarray:
     n = len(data)
     found = np.empty((6 * _MOST_TAGS, 3), np.int64)
@@ -256,7 +256,7 @@ def _find_tags(data: np.ndarray, opens: np.ndarray) -> np.ndarray:
     return found[:n_found]
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _tag_end(data: np.ndarray, at: int) -> int:
     """The > of a tag, outside of quotes, or _TAG_BYTES on."""
     end = min(len(data), at + _TAG_BYTES)
@@ -274,7 +274,7 @@ def _tag_end(data: np.ndarray, at: int) -> int:
     return end
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _closes(data: np.ndarray, at: int, name: np.uint64, length: int) -> bool:
     """Whether `</name` stands there."""
     if at + 1 + length >= len(data) or data[at + 1] != 47:
@@ -286,7 +286,7 @@ def _closes(data: np.ndarray, at: int, name: np.uint64, length: int) -> bool:
     return bool(found == name)
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _has_json(data: np.ndarray, at: int, end: int) -> bool:
     """`ld+json` in a tag."""
     for k in range(at, end - 6):
@@ -295,7 +295,7 @@ def _has_json(data: np.ndarray, at: int, end: int) -> bool:
     return False
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _has_license(data: np.ndarray, at: int, end: int) -> bool:
     """`icens` or `mmons.` in a tag."""
     for k in range(at, end - 5):

@@ -4,8 +4,9 @@ Repair by guessing (ftfy) changes texts that only look broken; a count lets a fi
 It takes 11 us a page, where a regular expression of the same patterns takes 200.
 """
 
-import numba as nb
 import numpy as np
+
+from filters.compiled import uncounted
 
 _CONTINUES = np.zeros(0x2124, np.bool_)  # the characters of windows-1252's 0x80..0xBF
 _CONTINUES[[ord(c) for c in bytes(range(0x80, 0xC0)).decode("cp1252", "ignore")]] = True
@@ -21,7 +22,7 @@ def mojibake(text: str) -> int:
     return _count_mojibake(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32))
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _count_mojibake(text: np.ndarray) -> int:
     n = len(text)
     count = 0
@@ -50,7 +51,7 @@ def _count_mojibake(text: np.ndarray) -> int:
     return count
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _continued(text: np.ndarray, at: int, n: int) -> int:
     """n + 1 where n continuing characters follow, else 0."""
     if at + n >= len(text):

@@ -6,8 +6,9 @@ and walks in Python. So for them `nesting` measures a page first, at 1.4 GB/s, a
 refused. The project's own engine has no need of it.
 """
 
-import numba as nb
 import numpy as np
+
+from filters.compiled import kernel, uncounted
 
 MAX_DEPTH = 1000  # browsers stop at 512; 1,000 nested <div> take 11 ms
 MAX_DEPTH_WORK = 100_000_000  # sum of the depth over all tags: about 3 s
@@ -30,7 +31,7 @@ _FORMATTING = _codes("b big code em font i s small strike strong tt u")
 _RAW = _codes("script style textarea title xmp iframe noembed noframes")
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def nesting(html: np.ndarray) -> tuple[int, int, int]:
     """(deepest nesting, sum of the depth over tags, sum of the open formatting elements over other
     tags) of UTF-8 HTML.
@@ -102,13 +103,13 @@ def nesting(html: np.ndarray) -> tuple[int, int, int]:
     return deepest, depth_work, formatting_work
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _is_in(codes: np.ndarray, code: np.uint64) -> bool:
     place = np.searchsorted(codes, code)
     return bool(place < len(codes) and codes[place] == code)
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _end_of_raw(html: np.ndarray, start: int, code: np.uint64) -> int:
     """Where the text of <script> and its like ends: at its own end tag."""
     n = len(html)

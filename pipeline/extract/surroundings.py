@@ -1,9 +1,9 @@
 """Where a block stands: its containers, the best container of the page, neighbours, the purposes of
 the elements around it; and what the scores of a first model say of all that."""
 
-import numba as nb
 import numpy as np
 
+from filters.compiled import kernel, uncounted
 from pipeline.extract.html_names import N_TAGS, PURPOSES, TAG
 
 _U = np.uint64
@@ -50,7 +50,7 @@ _FAR = 15  # ancestors that are looked at
 _LI, _H1_KIND = TAG["li"], 2
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def surroundings(blocks, elements, prose, x):
     """Fills in the SURROUNDINGS of the rows of x, whose OWN are there."""
     if len(blocks) == 0:
@@ -72,7 +72,7 @@ def surroundings(blocks, elements, prose, x):
     _purposes_around(blocks, elements, x)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _add_up(elements, totals):
     """Adds children to parents; returns the next element up that holds more blocks (the last
     column)."""
@@ -86,7 +86,7 @@ def _add_up(elements, totals):
     return growing
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _places(blocks, elements, prose, totals, x):
     bytes_before = prose_before = 0.0
     heading = -1
@@ -109,7 +109,7 @@ def _places(blocks, elements, prose, totals, x):
             heading = b
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _containers(blocks, elements, growing, totals, x):
     """The elements around each block in which it is less and less alone."""
     all_prose = max(totals[0, 2], 1.0)
@@ -131,7 +131,7 @@ def _containers(blocks, elements, growing, totals, x):
             e = growing[e]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _best_container(blocks, elements, prose, growing, totals, x):
     """Readability's choice: prose counts for the container it is in, half for the next, ..."""
     n, m = len(blocks), len(elements)
@@ -179,7 +179,7 @@ def _best_container(blocks, elements, prose, growing, totals, x):
         row[_AT_TOP + 4] = elements[top].depth - elements[inside[e]].depth
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _neighbours(blocks, elements, prose, x):
     """Two blocks before and two after."""
     for b in range(len(blocks)):
@@ -198,7 +198,7 @@ def _neighbours(blocks, elements, prose, x):
             at[5] = x[other, _BOILER_FRACTION]
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _windows(blocks, prose, x):
     """How far the next prose is, and five blocks on either side."""
     n = len(blocks)
@@ -222,7 +222,7 @@ def _windows(blocks, prose, x):
         x[b, _AT_WINDOW + 4] = link_near / max(bytes_near, 1.0)
 
 
-@nb.njit(cache=True, nogil=True)
+@uncounted
 def _purposes_around(blocks, elements, x):
     """How many elements up the nearest one of each purpose is, _FAR if there is none."""
     for b in range(len(blocks)):
@@ -256,7 +256,7 @@ CONTEXT = tuple(_CONTEXT.split())
 N_CONTEXT = len(CONTEXT)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def context(blocks, elements, score):
     """float32 (blocks, CONTEXT): what a first model's scores say of a block's surroundings."""
     n = len(blocks)
@@ -309,7 +309,7 @@ def context(blocks, elements, score):
     return x
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _runs(score, kept):
     """Runs of blocks with a score over a half, interrupted by three others at most: (the number of
     each block's run, or of the run before it; the heaviest run; its kept bytes)."""
