@@ -121,7 +121,7 @@ def find_shards(
 
 def run_of(path: str) -> tuple[str, str]:
     """(RUN, SOURCE) of RUN/documents/SOURCE, of a file there, and of removed/; ("", "") of what is
-    no table of a run. A run is told by its records."""
+    no table of a run. A run is told by its records; none is looked for on a web server."""
     base, query = split_query(absolute(path))
     parts = base.rstrip("/").split("/")
     for at in (-2, -3):
@@ -141,7 +141,11 @@ def _runs(paths: Iterable[str]) -> set[str]:
 def unfinished(path: str) -> str:
     """A line about a directory that is a run without its manifest; "" for any other."""
     root, query = split_query(path)
-    if exists(join(root, "manifest.json") + query) or not exists(join(root, "_parts") + query):
+    if (
+        root.startswith("http")
+        or exists(join(root, "manifest.json") + query)
+        or not exists(join(root, "_parts") + query)
+    ):
         return ""
     return f"{path}: an unfinished run (no manifest.json); finish it: the same `corpusmill` command"
 

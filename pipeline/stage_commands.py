@@ -25,14 +25,14 @@ def _single(
     parse_steps(steps or [], "steps")  # their mistakes once, not for each source
     sources: dict[str, dict[str, Any]] = {}
     for path in paths:
-        for name, place in _documents_at(path, source):
+        for name, place in documents_at(path, source):
             sources.setdefault(name, {"paths": []})["paths"].append(place)
     for table in sources.values():
         table |= {"format": "table", "steps": steps or []}
     return parse({"name": "single", "sources": sources, **sections})
 
 
-def _documents_at(path: str, source: str) -> list[tuple[str, str]]:
+def documents_at(path: str, source: str) -> list[tuple[str, str]]:
     """(source, path) of what a user names: a run, a source of it (RUN/documents/SOURCE) or files.
     Raises ConfigError for a run that is not finished, or has kept nothing."""
     from pipeline.build_config import ConfigError
@@ -41,7 +41,7 @@ def _documents_at(path: str, source: str) -> list[tuple[str, str]]:
 
     if mistake := unfinished(path):
         raise ConfigError([mistake])
-    if not exists(join(path, "manifest.json")):
+    if path.startswith("http") or not exists(join(path, "manifest.json")):
         name = run_of(path)[1]
         return [(source if not name or glob.has_magic(name) else name, path)]
     folder = join(path, "documents")

@@ -46,6 +46,11 @@ def split_query(uri: str) -> tuple[str, str]:
     return (base, f"?{query}") if base and _QUERY.fullmatch(query) else (uri, "")
 
 
+def is_web(path: str) -> bool:
+    """On a web server, where files are read by their names and cannot be looked for."""
+    return path.startswith(("http://", "https://"))
+
+
 def absolute(path: str) -> str:
     """A local path from the root directory; a URI as it is."""
     return path if "://" in path else str(Path(path).absolute())
@@ -61,7 +66,7 @@ def open_input(path: str) -> BinaryIO:
     fs, place = filesystem(path)
     if isinstance(fs, pa.fs.LocalFileSystem):
         return Path(place).open("rb", buffering=1 << 16)
-    if path.startswith(("http://", "https://")):
+    if is_web(path):
         _check_ranges(path)
     raw = cast(io.RawIOBase, fs.open_input_file(place))
     return cast(BinaryIO, io.BufferedReader(raw, REMOTE_BLOCK))
