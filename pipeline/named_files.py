@@ -17,7 +17,16 @@ from pipeline.identity import versions
 from pipeline.sources import FORMATS
 from pipeline.state import input_path
 from pipeline.steps import STEPS, Use
-from pipeline.storage import absolute, exists, expand, expand_names, join, local_copy, split_query
+from pipeline.storage import (
+    absolute,
+    exists,
+    expand,
+    expand_names,
+    is_web,
+    join,
+    local_copy,
+    split_query,
+)
 from tokenizer.encode import load as load_tokenizer
 from tokenizer.encode import load_kernel
 
@@ -122,10 +131,12 @@ def find_shards(
 def run_of(path: str) -> tuple[str, str]:
     """(RUN, SOURCE) of RUN/documents/SOURCE, of a file there, and of removed/; ("", "") of what is
     no table of a run. A run is told by its records; none is looked for on a web server."""
+    if is_web(path):
+        return "", ""
     base, query = split_query(absolute(path))
     parts = base.rstrip("/").split("/")
     for at in (-2, -3):
-        if len(parts) > -at and parts[at] in TABLES and not base.startswith("http"):
+        if len(parts) > -at and parts[at] in TABLES:
             root = "/".join(parts[:at])
             if exists(join(root, "_parts") + query):
                 return root + query, parts[at + 1]
@@ -140,12 +151,10 @@ def _runs(paths: Iterable[str]) -> set[str]:
 
 def unfinished(path: str) -> str:
     """A line about a directory that is a run without its manifest; "" for any other."""
+    if is_web(path):
+        return ""
     root, query = split_query(path)
-    if (
-        root.startswith("http")
-        or exists(join(root, "manifest.json") + query)
-        or not exists(join(root, "_parts") + query)
-    ):
+    if exists(join(root, "manifest.json") + query) or not exists(join(root, "_parts") + query):
         return ""
     return f"{path}: an unfinished run (no manifest.json); finish it: the same `corpusmill` command"
 

@@ -37,11 +37,11 @@ def documents_at(path: str, source: str) -> list[tuple[str, str]]:
     Raises ConfigError for a run that is not finished, or has kept nothing."""
     from pipeline.build_config import ConfigError
     from pipeline.named_files import run_of, unfinished
-    from pipeline.storage import exists, join, list_files
+    from pipeline.storage import exists, is_web, join, list_files
 
     if mistake := unfinished(path):
         raise ConfigError([mistake])
-    if path.startswith("http") or not exists(join(path, "manifest.json")):
+    if is_web(path) or not exists(join(path, "manifest.json")):
         name = run_of(path)[1]
         return [(source if not name or glob.has_magic(name) else name, path)]
     folder = join(path, "documents")

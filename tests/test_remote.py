@@ -9,7 +9,9 @@ import urllib.parse
 import pytest
 
 from pipeline.identity import input_identity
+from pipeline.named_files import run_of, unfinished
 from pipeline.sources.warc import Warc, read_warc, split_warc
+from pipeline.stage_commands import documents_at
 from pipeline.storage import expand, input_size, open_input
 
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nWords of page %d. " + b"word " * 300
@@ -118,6 +120,15 @@ def test_http_with_ranges(server):
     assert texts(path, 1 << 40) == (EXPECTED, 1)
     assert texts(path, 60_000) == (EXPECTED, 6)
     assert len(Store.requests) < 60  # by blocks, not by records
+
+
+def test_a_web_server_is_asked_for_files_only(server):
+    """Not whether they are a run's, which takes a listing."""
+    before = len(Store.requests)
+    for path in (f"http://{server}/bucket/documents/web/a.jsonl", f"http://{server}/bucket/run"):
+        assert documents_at(path, "input") == [("input", path)]
+        assert (run_of(path), unfinished(path)) == (("", ""), "")
+    assert len(Store.requests) == before
 
 
 def test_http_without_ranges_is_refused(server):
