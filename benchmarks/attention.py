@@ -148,6 +148,12 @@ CANDIDATES = [
     )
     for tma in (False, True)
 ]  # fmt: skip
+CANDIDATES += [
+    size._replace(programs=programs)
+    for size in CANDIDATES
+    if size[:3] == (128, 64, 8) and size.stages < 4
+    for programs in (1, 2)
+]
 
 
 def tune(args: argparse.Namespace) -> None:
@@ -220,6 +226,7 @@ def compile_kernel(kernel: str, dim: int, size: Tiles) -> Compiled:
     }[kernel]
     constants = {"D": dim, "BLOCK_D": triton.next_power_of_2(dim), "OUTER": size.outer}
     constants |= {"INNER": size.inner, "PRECISION": "tf32", "TMA": size.tma}
+    constants["PERSISTENT"] = size.programs > 0
     types = dict.fromkeys(function.arg_names, "i32")
     types |= dict.fromkeys(("Q", "K", "V", "Out", "GradOut", "GradQ", "GradK", "GradV"), "*bf16")
     types |= dict.fromkeys(("Lse", "Delta"), "*fp32")

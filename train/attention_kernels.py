@@ -96,6 +96,21 @@ def _tile_range(first, last, Begin, End, INNER: tl.constexpr):
 
 
 @triton.jit
+def _work_item(turn, n_work, PERSISTENT: tl.constexpr):
+    """Which tile and head a program does at its turn; of a persistent grid each has several. They
+    come longest first, and every other turn goes through the programs backwards, so that each gets
+    about as much. What is left over in the last turn does the last one again."""
+    program = tl.program_id(0)
+    if PERSISTENT:
+        n_programs = tl.num_programs(0)
+        backwards = n_programs - 1 - program
+        work = turn * n_programs + tl.where(turn % 2 == 0, program, backwards)
+        return tl.minimum(work, n_work - 1)
+    else:
+        return program
+
+
+@triton.jit
 def _softmax_steps(
     acc, peak, total, q, K, V, seen_begin, seen_end, begin, n_before, n_full, n_blocks, end, stride,
     scale, MASKED: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, INNER: tl.constexpr,
@@ -128,36 +143,38 @@ def _softmax_steps(
 
 @triton.jit
 def forward(
-    Q, K, V, Out, Lse, Begin, End, order, T, H, group, scale, D: tl.constexpr,
+    Q, K, V, Out, Lse, Begin, End, order, n_work, T, H, group, scale, D: tl.constexpr,
     BLOCK_D: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr, PRECISION: tl.constexpr,
-    TMA: tl.constexpr,
+    TMA: tl.constexpr, PERSISTENT: tl.constexpr,
 ):  # fmt: skip
-    head = tl.program_id(0) % H
-    first = tl.load(order + tl.program_id(0) // H) * OUTER
-    last = tl.minimum(first + OUTER, T) - 1
-    row = first + tl.arange(0, OUTER)
-    seen_begin = tl.load(Begin + row, mask=row < T, other=0)
-    seen_end = tl.load(End + row, mask=row < T, other=0)
-    G = H // group
-    kv_at = (head // group) * D
-    k_source = _source(K + kv_at, T, G * D, TMA, INNER, D, BLOCK_D)
-    v_source = _source(V + kv_at, T, G * D, TMA, INNER, D, BLOCK_D)
-    q = _load_rows(Q + head * D, first, T, H * D, True, OUTER, D, BLOCK_D)
-    acc = tl.zeros([OUTER, BLOCK_D], tl.float32)
-    peak = tl.full([OUTER], float("-inf"), tl.float32)
-    total = tl.zeros([OUTER], tl.float32)
-    begin, n_before, n_full, n_masked = _tile_range(first, last, Begin, End, INNER)
-    acc, peak, total = _softmax_steps(
-        acc, peak, total, q, k_source, v_source, seen_begin, seen_end, begin, n_before, n_full,
-        n_full, T, G * D, scale, False, D, BLOCK_D, INNER, PRECISION,
-    )  # fmt: skip
-    acc, peak, total = _softmax_steps(
-        acc, peak, total, q, k_source, v_source, seen_begin, seen_end, begin, n_before, n_full,
-        n_masked, T, G * D, scale, True, D, BLOCK_D, INNER, PRECISION,
-    )  # fmt: skip
-    total = tl.where(row < T, total, 1.0)
-    _store_rows(Out + head * D, first, T, H * D, acc / total[:, None], OUTER, D, BLOCK_D)
-    tl.store(Lse + head.to(tl.int64) * T + row, peak + tl.log2(total), mask=row < T)
+    for turn in range(tl.cdiv(n_work, tl.num_programs(0)) if PERSISTENT else 1):
+        work = _work_item(turn, n_work, PERSISTENT)
+        head = work % H
+        first = tl.load(order + work // H) * OUTER
+        last = tl.minimum(first + OUTER, T) - 1
+        row = first + tl.arange(0, OUTER)
+        seen_begin = tl.load(Begin + row, mask=row < T, other=0)
+        seen_end = tl.load(End + row, mask=row < T, other=0)
+        G = H // group
+        kv_at = (head // group) * D
+        k_source = _source(K + kv_at, T, G * D, TMA, INNER, D, BLOCK_D)
+        v_source = _source(V + kv_at, T, G * D, TMA, INNER, D, BLOCK_D)
+        q = _load_rows(Q + head * D, first, T, H * D, True, OUTER, D, BLOCK_D)
+        acc = tl.zeros([OUTER, BLOCK_D], tl.float32)
+        peak = tl.full([OUTER], float("-inf"), tl.float32)
+        total = tl.zeros([OUTER], tl.float32)
+        begin, n_before, n_full, n_masked = _tile_range(first, last, Begin, End, INNER)
+        acc, peak, total = _softmax_steps(
+            acc, peak, total, q, k_source, v_source, seen_begin, seen_end, begin, n_before, n_full,
+            n_full, T, G * D, scale, False, D, BLOCK_D, INNER, PRECISION,
+        )  # fmt: skip
+        acc, peak, total = _softmax_steps(
+            acc, peak, total, q, k_source, v_source, seen_begin, seen_end, begin, n_before, n_full,
+            n_masked, T, G * D, scale, True, D, BLOCK_D, INNER, PRECISION,
+        )  # fmt: skip
+        total = tl.where(row < T, total, 1.0)
+        _store_rows(Out + head * D, first, T, H * D, acc / total[:, None], OUTER, D, BLOCK_D)
+        tl.store(Lse + head.to(tl.int64) * T + row, peak + tl.log2(total), mask=row < T)
 
 
 @triton.jit
@@ -204,39 +221,41 @@ def _key_gradients(
 
 @triton.jit
 def backward_keys(
-    Q, K, V, GradOut, GradK, GradV, Lse, Delta, Begin, End, order, T, H, G, scale, D: tl.constexpr,
-    BLOCK_D: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr, PRECISION: tl.constexpr,
-    TMA: tl.constexpr,
+    Q, K, V, GradOut, GradK, GradV, Lse, Delta, Begin, End, order, n_work, T, H, G, scale,
+    D: tl.constexpr, BLOCK_D: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr,
+    PRECISION: tl.constexpr, TMA: tl.constexpr, PERSISTENT: tl.constexpr,
 ):  # fmt: skip
-    kv_head = tl.program_id(0) % G
-    first = tl.load(order + tl.program_id(0) // G) * OUTER
-    last = tl.minimum(first + OUTER, T) - 1
-    key = first + tl.arange(0, OUTER)
-    seen_begin = tl.load(Begin + key, mask=key < T, other=0)
-    seen_end = tl.load(End + key, mask=key < T, other=0)
-    k = _load_rows(K + kv_head * D, first, T, G * D, True, OUTER, D, BLOCK_D)
-    v = _load_rows(V + kv_head * D, first, T, G * D, True, OUTER, D, BLOCK_D)
-    grad_k = tl.zeros([OUTER, BLOCK_D], tl.float32)
-    grad_v = tl.zeros([OUTER, BLOCK_D], tl.float32)
-    begin, n_before, n_full, n_masked = _tile_range(first, last, Begin, End, INNER)
-    for head in range(kv_head * (H // G), (kv_head + 1) * (H // G)):
-        # A pointer made anew, not moved on: Triton then knows that it is aligned to 16 bytes.
-        of_head = head * D
-        at_head = head * tl.full([], 1, tl.int64) * T
-        q_source = _source(Q + of_head, T, H * D, TMA, INNER, D, BLOCK_D)
-        grad_source = _source(GradOut + of_head, T, H * D, TMA, INNER, D, BLOCK_D)
-        grad_k, grad_v = _key_gradients(
-            grad_k, grad_v, k, v, q_source, grad_source, Lse + at_head, Delta + at_head, seen_begin,
-            seen_end, begin, n_before, n_full, n_full, T, H * D, scale, False, D,
-            BLOCK_D, INNER, PRECISION,
-        )  # fmt: skip
-        grad_k, grad_v = _key_gradients(
-            grad_k, grad_v, k, v, q_source, grad_source, Lse + at_head, Delta + at_head, seen_begin,
-            seen_end, begin, n_before, n_full, n_masked, T, H * D, scale, True, D,
-            BLOCK_D, INNER, PRECISION,
-        )  # fmt: skip
-    _store_rows(GradK + kv_head * D, first, T, G * D, grad_k * scale, OUTER, D, BLOCK_D)
-    _store_rows(GradV + kv_head * D, first, T, G * D, grad_v, OUTER, D, BLOCK_D)
+    for turn in range(tl.cdiv(n_work, tl.num_programs(0)) if PERSISTENT else 1):
+        work = _work_item(turn, n_work, PERSISTENT)
+        kv_head = work % G
+        first = tl.load(order + work // G) * OUTER
+        last = tl.minimum(first + OUTER, T) - 1
+        key = first + tl.arange(0, OUTER)
+        seen_begin = tl.load(Begin + key, mask=key < T, other=0)
+        seen_end = tl.load(End + key, mask=key < T, other=0)
+        k = _load_rows(K + kv_head * D, first, T, G * D, True, OUTER, D, BLOCK_D)
+        v = _load_rows(V + kv_head * D, first, T, G * D, True, OUTER, D, BLOCK_D)
+        grad_k = tl.zeros([OUTER, BLOCK_D], tl.float32)
+        grad_v = tl.zeros([OUTER, BLOCK_D], tl.float32)
+        begin, n_before, n_full, n_masked = _tile_range(first, last, Begin, End, INNER)
+        for head in range(kv_head * (H // G), (kv_head + 1) * (H // G)):
+            # A pointer made anew, not moved on: Triton then knows that it is aligned to 16 bytes.
+            of_head = head * D
+            at_head = head * tl.full([], 1, tl.int64) * T
+            q_source = _source(Q + of_head, T, H * D, TMA, INNER, D, BLOCK_D)
+            grad_source = _source(GradOut + of_head, T, H * D, TMA, INNER, D, BLOCK_D)
+            grad_k, grad_v = _key_gradients(
+                grad_k, grad_v, k, v, q_source, grad_source, Lse + at_head, Delta + at_head,
+                seen_begin, seen_end, begin, n_before, n_full, n_full, T, H * D, scale, False, D,
+                BLOCK_D, INNER, PRECISION,
+            )  # fmt: skip
+            grad_k, grad_v = _key_gradients(
+                grad_k, grad_v, k, v, q_source, grad_source, Lse + at_head, Delta + at_head,
+                seen_begin, seen_end, begin, n_before, n_full, n_masked, T, H * D, scale, True, D,
+                BLOCK_D, INNER, PRECISION,
+            )  # fmt: skip
+        _store_rows(GradK + kv_head * D, first, T, G * D, grad_k * scale, OUTER, D, BLOCK_D)
+        _store_rows(GradV + kv_head * D, first, T, G * D, grad_v, OUTER, D, BLOCK_D)
 
 
 @triton.jit
@@ -268,32 +287,34 @@ def _query_gradients(
 
 @triton.jit
 def backward_queries(
-    Q, K, V, GradOut, GradQ, Lse, Delta, Begin, End, order, T, H, group, scale, D: tl.constexpr,
-    BLOCK_D: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr, PRECISION: tl.constexpr,
-    TMA: tl.constexpr,
+    Q, K, V, GradOut, GradQ, Lse, Delta, Begin, End, order, n_work, T, H, group, scale,
+    D: tl.constexpr, BLOCK_D: tl.constexpr, OUTER: tl.constexpr, INNER: tl.constexpr,
+    PRECISION: tl.constexpr, TMA: tl.constexpr, PERSISTENT: tl.constexpr,
 ):  # fmt: skip
-    head = tl.program_id(0) % H
-    first = tl.load(order + tl.program_id(0) // H) * OUTER
-    last = tl.minimum(first + OUTER, T) - 1
-    row = first + tl.arange(0, OUTER)
-    seen_begin = tl.load(Begin + row, mask=row < T, other=0)
-    seen_end = tl.load(End + row, mask=row < T, other=0)
-    G = H // group
-    kv_at = (head // group) * D
-    k_source = _source(K + kv_at, T, G * D, TMA, INNER, D, BLOCK_D)
-    v_source = _source(V + kv_at, T, G * D, TMA, INNER, D, BLOCK_D)
-    q = _load_rows(Q + head * D, first, T, H * D, True, OUTER, D, BLOCK_D)
-    grad_out = _load_rows(GradOut + head * D, first, T, H * D, True, OUTER, D, BLOCK_D)
-    lse = tl.load(Lse + head.to(tl.int64) * T + row, mask=row < T, other=0.0)
-    delta = tl.load(Delta + head.to(tl.int64) * T + row, mask=row < T, other=0.0)
-    grad_q = tl.zeros([OUTER, BLOCK_D], tl.float32)
-    begin, n_before, n_full, n_masked = _tile_range(first, last, Begin, End, INNER)
-    grad_q = _query_gradients(
-        grad_q, q, grad_out, lse, delta, k_source, v_source, seen_begin, seen_end, begin, n_before,
-        n_full, n_full, T, G * D, scale, False, D, BLOCK_D, INNER, PRECISION,
-    )  # fmt: skip
-    grad_q = _query_gradients(
-        grad_q, q, grad_out, lse, delta, k_source, v_source, seen_begin, seen_end, begin, n_before,
-        n_full, n_masked, T, G * D, scale, True, D, BLOCK_D, INNER, PRECISION,
-    )  # fmt: skip
-    _store_rows(GradQ + head * D, first, T, H * D, grad_q * scale, OUTER, D, BLOCK_D)
+    for turn in range(tl.cdiv(n_work, tl.num_programs(0)) if PERSISTENT else 1):
+        work = _work_item(turn, n_work, PERSISTENT)
+        head = work % H
+        first = tl.load(order + work // H) * OUTER
+        last = tl.minimum(first + OUTER, T) - 1
+        row = first + tl.arange(0, OUTER)
+        seen_begin = tl.load(Begin + row, mask=row < T, other=0)
+        seen_end = tl.load(End + row, mask=row < T, other=0)
+        G = H // group
+        kv_at = (head // group) * D
+        k_source = _source(K + kv_at, T, G * D, TMA, INNER, D, BLOCK_D)
+        v_source = _source(V + kv_at, T, G * D, TMA, INNER, D, BLOCK_D)
+        q = _load_rows(Q + head * D, first, T, H * D, True, OUTER, D, BLOCK_D)
+        grad_out = _load_rows(GradOut + head * D, first, T, H * D, True, OUTER, D, BLOCK_D)
+        lse = tl.load(Lse + head.to(tl.int64) * T + row, mask=row < T, other=0.0)
+        delta = tl.load(Delta + head.to(tl.int64) * T + row, mask=row < T, other=0.0)
+        grad_q = tl.zeros([OUTER, BLOCK_D], tl.float32)
+        begin, n_before, n_full, n_masked = _tile_range(first, last, Begin, End, INNER)
+        grad_q = _query_gradients(
+            grad_q, q, grad_out, lse, delta, k_source, v_source, seen_begin, seen_end, begin,
+            n_before, n_full, n_full, T, G * D, scale, False, D, BLOCK_D, INNER, PRECISION,
+        )  # fmt: skip
+        grad_q = _query_gradients(
+            grad_q, q, grad_out, lse, delta, k_source, v_source, seen_begin, seen_end, begin,
+            n_before, n_full, n_masked, T, G * D, scale, True, D, BLOCK_D, INNER, PRECISION,
+        )  # fmt: skip
+        _store_rows(GradQ + head * D, first, T, H * D, grad_q * scale, OUTER, D, BLOCK_D)

@@ -29,13 +29,15 @@ DELTA_ROWS = 64
 class Tiles(NamedTuple):
     """Sizes of a kernel's blocks: rows of the outer operand (one of attention_plan.OUTER_SIZES), of
     the inner one, warps, stages. tma: blocks of the inner operand are fetched by Hopper's copy
-    engine, where rows are multiples of 16 bytes; it saves up to 47 registers a thread."""
+    engine, where rows are multiples of 16 bytes; it saves up to 47 registers a thread. programs: of
+    a persistent grid, on each multiprocessor, for up to 24 registers more; 0: one for each tile."""
 
     outer: int
     inner: int
     warps: int
     stages: int
     tma: bool = False
+    programs: int = 0
 
 
 def default_tiles(head_dim: int, bytes_each: int) -> dict[str, Tiles]:
@@ -90,8 +92,9 @@ class _Attention(torch.autograd.Function):
         lse = torch.empty(H, T, dtype=torch.float32, device=q.device)
         size = tiles["forward"]
         order = plan.row_orders[size.outer]
-        kernels.forward[(H * len(order),)](
-            q, k, v, out, lse, *plan.keys, order, T, H, H // k.shape[1], D**-0.5 * LOG2_E,
+        n_work = H * len(order)
+        kernels.forward[_grid(n_work, size, q.device)](
+            q, k, v, out, lse, *plan.keys, order, n_work, T, H, H // k.shape[1], D**-0.5 * LOG2_E,
             **_options(q, size),
         )  # fmt: skip
         ctx.save_for_backward(q, k, v, out, lse)
@@ -113,17 +116,28 @@ class _Attention(torch.autograd.Function):
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         size = tiles["keys"]
         order = plan.key_orders[size.outer]
-        kernels.backward_keys[(G * len(order),)](
-            q, k, v, grad_out, grad_k, grad_v, lse, delta, *plan.rows, order, T, H, G, D**-0.5,
-            **_options(q, size),
+        n_work = G * len(order)
+        kernels.backward_keys[_grid(n_work, size, q.device)](
+            q, k, v, grad_out, grad_k, grad_v, lse, delta, *plan.rows, order, n_work, T, H, G,
+            D**-0.5, **_options(q, size),
         )  # fmt: skip
         size = tiles["queries"]
         order = plan.row_orders[size.outer]
-        kernels.backward_queries[(H * len(order),)](
-            q, k, v, grad_out, grad_q, lse, delta, *plan.keys, order, T, H, H // G, D**-0.5,
-            **_options(q, size),
+        n_work = H * len(order)
+        kernels.backward_queries[_grid(n_work, size, q.device)](
+            q, k, v, grad_out, grad_q, lse, delta, *plan.keys, order, n_work, T, H, H // G,
+            D**-0.5, **_options(q, size),
         )  # fmt: skip
         return grad_q, grad_k, grad_v, None, None
+
+
+def _grid(n_work: int, size: Tiles, device: torch.device) -> tuple[int]:
+    """n_work: tiles times heads."""
+    if not size.programs:
+        return (n_work,)
+    on_gpu = device.type == "cuda"
+    n = torch.cuda.get_device_properties(device).multi_processor_count if on_gpu else 1
+    return (min(n_work, size.programs * n),)
 
 
 def _options(q: torch.Tensor, size: Tiles) -> dict:
@@ -137,6 +151,7 @@ def _options(q: torch.Tensor, size: Tiles) -> dict:
         "INNER": size.inner,
         "PRECISION": "ieee" if q.dtype == torch.float32 else "tf32",
         "TMA": size.tma and D * q.element_size() % 16 == 0,
+        "PERSISTENT": size.programs > 0,
         "num_warps": size.warps,
         "num_stages": size.stages,
     }
