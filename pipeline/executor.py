@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, cast
 import pyarrow as pa
 
 from pipeline import quarantine
+from pipeline.build_config import ConfigError
 from pipeline.identity import digest
 from pipeline.parts import Part, find_record, record_path
 from pipeline.progress import Progress
@@ -63,7 +64,10 @@ def make_task(label: str, function: Callable, args: dict[str, Any], *identity: A
 @contextmanager
 def connect(address: str | None = None, workers: int | None = None) -> Iterator[Cluster]:
     """A local Ray of `workers` cores (all by default), a running cluster at `address`, or no Ray
-    for "off"."""
+    for "off". Raises ConfigError for workers of what is not ours to size."""
+    if address and workers:
+        what = "a running cluster has its own" if address != IN_PROCESS else "it is one process"
+        raise ConfigError([f"--workers {workers}: not with --ray {address}; {what}"])
     if address == IN_PROCESS:
         yield Cluster(None)
         return
@@ -79,7 +83,7 @@ def connect(address: str | None = None, workers: int | None = None) -> Iterator[
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
         here = Path(__file__).resolve().parent.parent
-        excludes = [".git", ".venv", "demo-out", "out", "**/__pycache__"]
+        excludes = [".git", ".venv*", "demo-out", "out", "**/__pycache__"]
         options |= {"address": address}
         options |= {"runtime_env": {"working_dir": str(here), "excludes": excludes}}
     else:

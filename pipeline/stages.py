@@ -66,6 +66,9 @@ def run_pipeline(
     manifest, which is also written. Raises ConfigError for files that are not there, before any
     work, and StageError."""
     look_for_files(run, out)
+    if run.train and until in (None, "train") and "://" in out:
+        where = "a local directory; use --until pack, and `python -m train.loop` on its rows"
+        raise ConfigError([f"--out {out}: training writes to {where}"])
     state = State(run, out, cluster, shards=shards)
     delete(join(state.out, "manifest.json"))  # a directory without one is not finished
     pieces = make_documents(state, document_stages(run, until))

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from pipeline.executor import Cluster, StageError, make_task, run_ranks, run_stage
+from pipeline.executor import Cluster, make_task, run_ranks, run_stage
 from pipeline.identity import code_version
 from pipeline.ledger import conserve
 from pipeline.mixture import Mixture
@@ -151,10 +151,6 @@ def train_task(
 
 
 def train_model(state: State, packed: Packed, tokenizer: str) -> dict[str, Any]:
-    if "://" in state.out:
-        raise StageError(
-            f"{state.out}: training writes to a local directory; use `python -m train.loop` there"
-        )
     inputs = [contents(state.records["pack"], "packed")]
     inputs.append(contents(state.records.get("validation", []), "packed"))
     assert state.run.train

@@ -76,6 +76,7 @@ def test_mistakes_of_a_call(config, tmp_path, capsys):
         (f"{gone}: no manifest.json", "report", gone),
         (f"{gone}: no manifest.json", "tune", gone, "--rule", "c4.x"),
         (f"{gone}: no manifest.json", "plan", config, "--flops", "1e15", "--out", gone),
+        ("--workers 2: not with --ray off", "run", config, "--workers", "2", "--ray", "off"),
         (f"{config}: no [mixture] section", "run", config, "--until", "pack"),
         (f"{config}: no [train] section", "train", config),
         ("--redis here: not of the form HOST:PORT", "index", "export", gone, "--redis", "here"),

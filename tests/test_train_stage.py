@@ -90,6 +90,11 @@ def unwell(seconds, say):
     time.sleep(seconds)  # as in a collective that never ends
 
 
+def test_a_training_on_an_object_store_is_refused_before_any_work(shard):
+    with pytest.raises(config.ConfigError, match="--out s3://bucket/run: training writes to a loc"):
+        run(shard, "s3://bucket/run", Cluster(None))
+
+
 def test_ranks_without_ray_are_refused(shard, tmp_path):
     with pytest.raises(StageError, match="2 ranks need Ray; leave out --ray off"):
         run(shard, tmp_path, Cluster(None), workers=2)
