@@ -75,7 +75,7 @@ def mix_and_pack(
 ) -> Packed:
     """`records`: of tokenize. An ablation gives `aside`, the records that say which documents it
     leaves out, and `control`, what is done to the chosen ones."""
-    run, config = state.run, state.run.mixture
+    config = state.run.mixture
     assert config
     vocab_size, tokenizer = load_tokenizer(model).get_piece_size(), tokenizer_digest(model)
     parts = parts_of(pieces, records, config, aside)
@@ -85,37 +85,12 @@ def mix_and_pack(
     except ValueError as error:
         raise StageError(str(error)) from None
 
-    packed_parts = max(1, -(-sum(p["tokens"] for p in plans.values()) // PACKED_PART_TOKENS))
-    tasks = []
-    for p in parts:
-        mine = {g: plan for g, plan in plans.items() if g.partition("/")[0] == p.source}
-        args: dict[str, Any] = {"tokens": p, "plans": mine, "config": config}
-        args |= {"limits": limits, "vocab_size": vocab_size, "packed_parts": packed_parts}
-        rest = [mine, _settings(config), limits, packed_parts, code_version(*PACK_CODE)]
-        tasks.append(make_task(p.label, choose_part, args, p.content, *rest))
-    chosen = state.stage("choose", tasks)
+    n = max(1, -(-sum(plan["tokens"] for plan in plans.values()) // PACKED_PART_TOKENS))
+    chosen = _choose(state, parts, plans, limits, vocab_size, n)
     for record in chosen:
-        for group, n in record["counts"]["documents"].items():
-            table[group]["documents"] += n
-
-    args = {"sequence_length": config.sequence_length, "vocab_size": vocab_size}
-    args |= {"tokenizer": tokenizer, "name": run.name, "control": control}
-    rest = [config.sequence_length, tokenizer, run.name, code_version(*PACK_CODE)]
-    if control:
-        rest += [dataclasses.asdict(control), code_version("pipeline/ablation/controls.py")]
-    inputs = contents(chosen, "chosen")
-    where = {"chosen": [path_of(r, "chosen") for r in chosen], "partitions": packed_parts}
-    tasks = [
-        make_task(
-            f"packed {i} of {packed_parts}",
-            pack_part,
-            args | where | {"partition": i},
-            inputs,
-            *rest,
-        )
-        for i in range(packed_parts)
-    ]
-    packed = state.stage("pack", tasks)
+        for group, documents in record["counts"]["documents"].items():
+            table[group]["documents"] += documents
+    packed = _pack(state, chosen, n, vocab_size, tokenizer, control)
     validation = {}
     if limits:
         held = pack_validation(state, parts, config, limits, model)
@@ -125,6 +100,52 @@ def mix_and_pack(
         }
     files = [join(state.out, path_of(r, "packed") or "") for r in packed]
     return Packed(files, validation, table, _packing_figures(packed, config))
+
+
+def _choose(
+    state: State,
+    parts: list[Tokens],
+    plans: dict[str, dict[str, Any]],
+    limits: dict[str, int],
+    vocab_size: int,
+    packed_parts: int,
+) -> list[dict[str, Any]]:
+    config = state.run.mixture
+    assert config
+    tasks = []
+    for p in parts:
+        mine = {g: plan for g, plan in plans.items() if g.partition("/")[0] == p.source}
+        args: dict[str, Any] = {"tokens": p, "plans": mine, "config": config}
+        args |= {"limits": limits, "vocab_size": vocab_size, "packed_parts": packed_parts}
+        rest = [mine, _settings(config), limits, packed_parts, code_version(*PACK_CODE)]
+        tasks.append(make_task(p.label, choose_part, args, p.content, *rest))
+    return state.stage("choose", tasks)
+
+
+def _pack(
+    state: State,
+    chosen: list[dict[str, Any]],
+    packed_parts: int,
+    vocab_size: int,
+    tokenizer: str,
+    control: Control | None,
+) -> list[dict[str, Any]]:
+    run, config = state.run, state.run.mixture
+    assert config
+    args: dict[str, Any] = {"sequence_length": config.sequence_length, "vocab_size": vocab_size}
+    args |= {"tokenizer": tokenizer, "name": run.name, "control": control}
+    args |= {"chosen": [path_of(r, "chosen") for r in chosen], "partitions": packed_parts}
+    rest = [config.sequence_length, tokenizer, run.name, code_version(*PACK_CODE)]
+    if control:
+        rest += [dataclasses.asdict(control), code_version("pipeline/ablation/controls.py")]
+    inputs = contents(chosen, "chosen")
+    tasks = [
+        make_task(
+            f"packed {i} of {packed_parts}", pack_part, args | {"partition": i}, inputs, *rest
+        )
+        for i in range(packed_parts)
+    ]
+    return state.stage("pack", tasks)
 
 
 def parts_of(

@@ -76,6 +76,17 @@ def parse_ablation(
         mistakes.append("arms: none; add an [arms.NAME] with what it changes, or a [design]")
     if mistakes:
         raise ConfigError(mistakes)
+    return Ablation(
+        name=str(table.get("name", name)),
+        arms=_arms(found, given["control"], seeds),
+        proxy=proxy,
+        seeds=seeds,
+        evaluate=evaluate,
+        design=given["design"],
+    )
+
+
+def _arms(found: dict[str, Run], control: Control | None, seeds: tuple[int, ...]) -> dict[str, Arm]:
     made = {
         n: Arm(
             name=n,
@@ -86,19 +97,10 @@ def parse_ablation(
         )
         for n, run in found.items()
     }
-    if given["control"]:
+    if control:
         run = replace(found[BASE], name=CONTROL)
-        made[CONTROL] = Arm(
-            name=CONTROL, role="control", run=run, seeds=seeds, control=given["control"]
-        )
-    return Ablation(
-        name=str(table.get("name", name)),
-        arms=made,
-        proxy=proxy,
-        seeds=seeds,
-        evaluate=evaluate,
-        design=given["design"],
-    )
+        made[CONTROL] = Arm(name=CONTROL, role="control", run=run, seeds=seeds, control=control)
+    return made
 
 
 def _proxy(table: object, mistakes: list[str]) -> Proxy | None:
