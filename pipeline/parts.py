@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.exchange.files import ExchangeWriter
 from pipeline.files import File, commit, discard, located, open_temporary
 from pipeline.schema import ERROR, Fault
-from pipeline.storage import exists, join, open_input, read_json, write_json
+from pipeline.storage import exists, join, open_input, read_json, size_of, write_json
 
 ROW_GROUP_BYTES = 8 << 20
 
@@ -209,15 +209,22 @@ def record_path(root: str, stage: str, key: str) -> str:
 
 
 def find_record(root: str, stage: str, key: str) -> dict[str, Any] | None:
-    """The record of a complete part, or None. Its files are looked for too: a user may have deleted
-    some."""
+    """The record of a complete part, or None: also where the record is damaged."""
     path = record_path(root, stage, key)
     if not exists(path):
         return None
-    record = read_json(path)
-    if all(exists(join(root, file["path"])) for file in record["files"].values()):
-        return record
-    return None
+    try:
+        record = read_json(path)
+    except ValueError:
+        return None
+    return record if is_complete(root, record) else None
+
+
+def is_complete(root: str, record: dict[str, Any]) -> bool:
+    """Whether a record's files are there, as long as they were: a user may have deleted some, and a
+    full disk or a copy cut some off."""
+    files = record["files"].values()
+    return all(size_of(join(root, file["path"])) == file["bytes"] for file in files)
 
 
 def path_of(record: dict[str, Any], role: str) -> str | None:

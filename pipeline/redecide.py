@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 
 from pipeline.apply import Earlier, audited
 from pipeline.identity import digest
-from pipeline.parts import path_of, read_tables
+from pipeline.parts import is_complete, path_of, read_tables
 from pipeline.schema import DOCUMENT, REMOVAL
 from pipeline.steps import STEPS, Use, bounds_of
-from pipeline.storage import exists, join, list_files, open_input, read_json
+from pipeline.storage import join, list_files, open_input, read_json
 
 NO_STEP = -2  # of this run: the text is as no step of it leaves it
 
@@ -72,9 +72,11 @@ def find_earlier(root: str, stage: str = "filter") -> dict[str, dict[str, Any]]:
     for path in list_files(join(root, "_parts", stage)):
         if not path.endswith(".json"):
             continue
-        record = read_json(path)
-        files = (record["files"].get(role) for role in ("documents", "removed"))
-        if "measured" in record and all(exists(join(root, f["path"])) for f in files if f):
+        try:
+            record = read_json(path)
+        except ValueError:
+            continue  # damaged: what it was of is made anew
+        if "measured" in record and is_complete(root, record):
             found.setdefault(record["measured"]["of"], record)
     return found
 

@@ -103,5 +103,5 @@ def paths(records: list[dict[str, Any]], role: str) -> list[str]:
 def _known_inputs(out: str) -> dict[str, list]:
     try:
         return read_json(join(out, "_parts", "inputs.json"))
-    except OSError:
+    except (OSError, ValueError):
         return {}

@@ -81,6 +81,13 @@ def _check_ranges(url: str) -> None:
             raise ValueError(f"{url}: its server has no byte ranges; give a downloaded copy")
 
 
+def size_of(path: str) -> int | None:
+    """Bytes of a file; None where there is none."""
+    fs, place = filesystem(path)
+    info = fs.get_file_info(place)
+    return info.size if info.type == pa.fs.FileType.File else None
+
+
 def input_size(path: str) -> int:
     fs, place = filesystem(path)
     size = fs.get_file_info(place).size
@@ -247,8 +254,13 @@ def write_json(path: str, value: object) -> None:
 
 
 def read_json(path: str) -> Any:
+    """Raises ValueError for a damaged file, with its path."""
     with open_input(path) as file:
-        return json.loads(file.read())
+        data = file.read()
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged: {error}") from None
 
 
 def temporary_suffix() -> str:

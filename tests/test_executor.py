@@ -143,6 +143,24 @@ def test_only_unfinished_work_is_done(tmp_path):
     assert {str(Path(p).relative_to(root)) for p in changed} == expected
 
 
+def test_what_is_damaged_is_made_again(tmp_path):
+    """A file that a full disk cut off, and a record of which nothing can be read."""
+    root = str(tmp_path)
+    with connect("off") as loop:
+        first = run_stage(loop, root, "stage", _tasks())
+        cut = Path(root, first[1]["files"]["documents"]["path"])
+        whole = cut.read_bytes()
+        cut.write_bytes(whole[:-1])
+        record = Path(root, "_parts", "stage", f"{first[2]['key']}.json")
+        record.write_text("{")
+        with pytest.raises(ValueError, match=rf"{first[2]['key']}\.json: damaged: "):
+            read_json(str(record))
+        second = run_stage(loop, root, "stage", _tasks())
+    assert [r["files"] for r in first] == [r["files"] for r in second]
+    assert cut.read_bytes() == whole
+    assert read_json(str(record))["files"] == first[2]["files"]
+
+
 def test_a_key_depends_on_everything_named_and_on_nothing_else():
     base = make_task("s/0", squares, {"start": 0}, "input", {"min": 1})
     assert base.key == make_task("s/0", squares, {"start": 99}, "input", {"min": 1}).key
