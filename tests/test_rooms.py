@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from filters.kernel_cache import imported_files
 from pipeline.ablation.trials import MEASURE_CODE, TRAINING_CODE
 from pipeline.dedup_stages import DEDUP_CODE
 from pipeline.index.store import SIGN_CODE
@@ -73,21 +74,6 @@ OF_CONTROLS = ("pipeline/ablation/controls.py",)  # in the key of those parts th
 EXCHANGE = ("equal", "graph", "near", "paragraphs", "resolve", "sign")
 
 
-def _reached(start):
-    """The files of the project that a file imports, and those that these import."""
-    found, todo = set(), [start]
-    while todo:
-        path = todo.pop()
-        if path in found or path in NOT_IN_KEYS:
-            continue
-        found.add(path)
-        for name in _imports(REPO / path):
-            module = name.replace(".", "/") + ".py"
-            if name.split(".")[0] in ROOMS and (REPO / module).is_file():
-                todo.append(module)
-    return found
-
-
 @pytest.mark.parametrize(
     ("start", "code"),
     [
@@ -108,7 +94,8 @@ def _reached(start):
 def test_a_key_holds_the_code_that_its_part_is_made_by(start, code):
     """A file that is split off, and left out of the tuple, would leave old parts in place when it
     changes."""
-    reached = _reached(start)
+    reached = {str(path.relative_to(REPO)) for path in imported_files(REPO / start)} - NOT_IN_KEYS
+    reached = {path for path in reached if not path.endswith("__init__.py")}
     assert start in reached
     assert not {p for p in reached if not any(p == c or p.startswith(c + "/") for c in code)}
     assert not [c for c in code if not (REPO / c).exists()]
