@@ -102,9 +102,15 @@ MIXED = {"mixture.weights": {"good": 0.9, "other": 0.1}}
 MISTAKES = [
     ({"armz": {}}, "armz: an ablation has no such key. Known: name, base, set, seeds, control, "
      "proxy, arms, design, evaluate."),
-    ({"seeds": 0}, "seeds: 0 is neither a number from 1 up nor a list of different seeds"),
+    ({"seeds": 0}, "seeds: 0 is neither a number from 1 to 1000 nor a list of different seeds"),
+    ({"seeds": 10**9},
+     "seeds: 1000000000 is neither a number from 1 to 1000 nor a list of different seeds"),
+    ({"proxy": {"tokens": 90_000, "warmup_steps": 1, "batch_rows": {}}},
+     "proxy.batch_rows: {} is not int"),
+    ({"proxy": {"tokens": 90_000, "warmup_steps": 1, "batch_rows": 0}},
+     "proxy: batch_rows: 0 is below 1"),
     ({"seeds": [1, 1]},
-     "seeds: [1, 1] is neither a number from 1 up nor a list of different seeds"),
+     "seeds: [1, 1] is neither a number from 1 to 1000 nor a list of different seeds"),
     ({"proxy": {"tokens": 100}}, "proxy.tokens: 100 is less than a step of 2048 tokens "
      "(batch_rows x sequence_length)"),
     ({"proxy": {"tokens": 9000, "steps": 4, "warmup_steps": 1}},

@@ -27,6 +27,7 @@ from train.config import Train
 PRESETS = Path(__file__).resolve().parents[2] / "configs" / "presets"
 RESERVED = re.compile(rf"{BASE}|{CONTROL}|{CONFIRM}|corner-.*|draw-\d+")
 PROXYS = ("train", "mixture.tokens", "mixture.sequence_length", "mixture.validation_tokens")
+MAX_SEEDS = 1000
 KEYS = ("name", "base", "set", "seeds", "control", "proxy", "arms", "design", "evaluate")
 
 
@@ -115,10 +116,9 @@ def _proxy(table: object, mistakes: list[str]) -> Proxy | None:
         if rest.pop(key, None) is not None
     ]
     tokens = mine.get("tokens")
-    a_step = rest.get("batch_rows", Train.batch_rows) * mine.get(
-        "sequence_length", Proxy.sequence_length
-    )
-    if not isinstance(tokens, int) or not isinstance(a_step, int) or tokens < a_step:
+    rows, length = rest.get("batch_rows"), mine.get("sequence_length")
+    a_step = _size(rows, Train.batch_rows) * _size(length, Proxy.sequence_length)
+    if not isinstance(tokens, int) or tokens < a_step:
         mistakes.append(
             f"proxy.tokens: {tokens!r} is less than a step of {a_step} tokens "
             "(batch_rows x sequence_length)"
@@ -128,13 +128,20 @@ def _proxy(table: object, mistakes: list[str]) -> Proxy | None:
     return build(Proxy, mine, "proxy", mistakes, given={"train": train}) if train else None
 
 
+def _size(value: object, default: int) -> int:
+    """The default in the place of what is none: that is said when the section is built."""
+    return value if type(value) is int and value > 0 else default
+
+
 def _seeds(value: object, mistakes: list[str]) -> tuple[int, ...]:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SEEDS:
         return tuple(range(value))
     numbers = isinstance(value, list) and all(type(seed) is int and seed >= 0 for seed in value)
     if isinstance(value, list) and value and numbers and len(set(value)) == len(value):
         return tuple(value)
-    mistakes.append(f"seeds: {value!r} is neither a number from 1 up nor a list of different seeds")
+    mistakes.append(
+        f"seeds: {value!r} is neither a number from 1 to {MAX_SEEDS} nor a list of different seeds"
+    )
     return ()
 
 
