@@ -8,8 +8,10 @@ import urllib.parse
 
 import pytest
 
+from pipeline.build_config import ConfigError
+from pipeline.config import parse
 from pipeline.identity import input_identity
-from pipeline.named_files import run_of, unfinished
+from pipeline.named_files import look_for_files, run_of, unfinished
 from pipeline.sources.warc import Warc, read_warc, split_warc
 from pipeline.stage_commands import documents_at
 from pipeline.storage import expand, input_size, open_input
@@ -29,6 +31,9 @@ def shard(n: int) -> bytes:
 
 
 FILES = {"bucket/web/a.warc.gz": shard(2000), "bucket/web/b.warc.gz": shard(3), "bucket/x": b""}
+FILES |= {"bucket/done/manifest.json": b"{}", "bucket/done/_parts/ingest/a.json": b"{}"}
+FILES |= {"bucket/done/documents/web/part-a.parquet": b"", "bucket/half/_parts/a.json": b"{}"}
+FILES |= {"bucket/half/documents/web/part-a.parquet": b""}
 
 
 class Store(http.server.BaseHTTPRequestHandler):
@@ -74,7 +79,8 @@ class Store(http.server.BaseHTTPRequestHandler):
             for name in names
             if name.startswith(prefix)
         )
-        end = "<IsTruncated>false</IsTruncated>"
+        n = found.count("<Key>")
+        end = f"<IsTruncated>false</IsTruncated><KeyCount>{n}</KeyCount>"
         return f"<ListBucketResult><Name>{bucket}</Name>{end}{found}</ListBucketResult>".encode()
 
     def send(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
@@ -157,3 +163,16 @@ def test_s3_by_the_environment(server, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server}")
     assert [name for _, name in expand("s3://bucket/web/?.warc.gz")] == ["a.warc.gz", "b.warc.gz"]
     assert texts("s3://bucket/web/b.warc.gz", 1 << 40) == (EXPECTED[:3], 1)
+
+
+def test_runs_on_an_object_store(server, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server}")
+    web = "s3://bucket/done/documents/web"
+    assert documents_at("s3://bucket/done", "input") == [("web", web)]
+    assert documents_at(web, "input") == [("web", web)]
+    assert run_of(f"{web}/part-a.parquet") == ("s3://bucket/done", "web")
+    with pytest.raises(ConfigError, match="s3://bucket/half: an unfinished run"):
+        documents_at("s3://bucket/half", "input")
+    table = {"format": "table", "paths": ["s3://bucket/half/documents/*/*.parquet"]}
+    with pytest.raises(ConfigError, match="s3://bucket/half: an unfinished run"):
+        look_for_files(parse({"name": "t", "sources": {"web": table}}))
