@@ -15,10 +15,9 @@ from pipeline.config import Run
 from pipeline.executor import connect
 from pipeline.ledger import commonest_error
 from pipeline.likely import likely
-from pipeline.named_files import Shard, look_for_files, resolve_files
+from pipeline.named_files import Shard, look_for_files, steps_of
 from pipeline.parts import read_tables
 from pipeline.stages import run_trial
-from pipeline.state import input_path
 from pipeline.storage import join, list_files, read_json
 
 SHARDS = 3  # of each source, tried
@@ -95,19 +94,10 @@ def _of_source(
 
 def _canaries(run: Run, folder: Path) -> tuple[list[str], list[str]]:
     """What the canaries of every step say under its configuration, and which steps have none."""
-
-    def place(path: str) -> str:
-        return input_path(run, path)
-
-    def nothing(path: str) -> str:
-        return ""
-
-    fitted = {f"models.{name}{of}": ("", "") for name in run.models for of in ("", ".cutoffs")}
     warnings: list[str] = []
     silent: list[str] = []
     for name, source in run.sources.items():
-        local, _ = resolve_files(source.steps, f"sources.{name}.steps", fitted, place, nothing)
-        for i, (use, mine) in enumerate(zip(source.steps, local, strict=True)):
+        for i, (use, mine) in enumerate(zip(source.steps, steps_of(run, name), strict=True)):
             model = getattr(use.config, "model", None)
             chosen = use if isinstance(model, str) and model.startswith("models.") else mine
             where = f"sources.{name}.steps[{i}]"

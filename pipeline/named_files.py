@@ -49,32 +49,26 @@ def look_for_files(run: Run, out: str = "") -> list[Shard]:
     def place(path: str) -> str:
         return input_path(run, path)
 
-    def nothing(path: str) -> str:
-        return ""
-
     try:
-        shards = find_shards(run, place, nothing)
-        mistakes += [
-            f"sources.{name}.paths: from {out}, where this run would write; give another --out"
-            for name in run.sources
-            if out
-            and absolute(out).rstrip("/") in _runs(s.path for s in shards if s.source == name)
-        ]
+        shards = find_shards(run, place, _unread)
     except ConfigError as error:
         mistakes += error.mistakes
-    fitted = {f"models.{name}{of}": ("", "") for name in run.models for of in ("", ".cutoffs")}
+    own = absolute(out).rstrip("/") if out else None
+    mistakes += [
+        f"sources.{name}.paths: from {out}, where this run would write; give another --out"
+        for name in run.sources
+        if own in _runs(shard.path for shard in shards if shard.source == name)
+    ]
     seen: list[tuple[Use, ...]] = []  # the same steps have the same mistakes
     for name, source in run.sources.items():
-        where = f"sources.{name}.steps"
         try:
             if source.steps not in seen:
-                steps, _ = resolve_files(source.steps, where, fitted, place, nothing, copy=False)
-                mistakes += prepare(steps, where)
+                mistakes += prepare(steps_of(run, name, copy=False), f"sources.{name}.steps")
         except ConfigError as error:
             mistakes += error.mistakes
         seen.append(source.steps)
         try:
-            resolve_reader(source, f"sources.{name}", place, nothing)
+            resolve_reader(source, f"sources.{name}", place, _unread)
         except ConfigError as error:
             mistakes += error.mistakes
     if run.tokenizer and run.tokenizer.model:
@@ -82,6 +76,19 @@ def look_for_files(run: Run, out: str = "") -> list[Shard]:
     if mistakes:
         raise ConfigError(mistakes)
     return shards
+
+
+def steps_of(run: Run, source: str, copy: bool = True) -> list[Use]:
+    """A source's steps with the paths of their files, before any model of the run is fitted. Raises
+    ConfigError."""
+    fitted = {f"models.{name}{of}": ("", "") for name in run.models for of in ("", ".cutoffs")}
+    steps, where = run.sources[source].steps, f"sources.{source}.steps"
+    return resolve_files(steps, where, fitted, lambda p: input_path(run, p), _unread, copy)[0]
+
+
+def _unread(path: str) -> str:
+    """In the place of a file's identity, where it is not asked for."""
+    return ""
 
 
 def _of_tokenizer(path: str, impl: str) -> list[str]:
