@@ -113,13 +113,8 @@ def find_shards(
         names: dict[str, str] = {}
         for i, pattern in enumerate(config.paths):
             found = expand(place(pattern), folders=FORMATS[config.format].folders)
-            if not found:
-                mistakes.append(f"sources.{source}.paths[{i}]: {place(pattern)} names no file")
-            mistakes += [
-                f"sources.{source}.paths[{i}]: {mistake}"
-                for root in sorted(_runs(path for path, _ in found))
-                if (mistake := unfinished(root))
-            ]
+            wrong = _of_pattern(place(pattern), [path for path, _ in found])
+            mistakes += [f"sources.{source}.paths[{i}]: {mistake}" for mistake in wrong]
             for path, name in found:
                 if names.get(name, path) != path:
                     mistakes.append(
@@ -135,18 +130,26 @@ def find_shards(
     return [Shard(source, name, path, identity(path)) for source, name, path in shards]
 
 
+def _of_pattern(pattern: str, found: list[str]) -> list[str]:
+    """What is wrong with the files that a pattern names."""
+    if not found:
+        return [f"{pattern} names no file"]
+    if _has_records(pattern):
+        whole = f"{pattern}: a run, with what it removed; name {join(pattern, 'documents')}, or a"
+        return [unfinished(pattern) or f"{whole} source there"]
+    return [mistake for root in sorted(_runs(found)) if (mistake := unfinished(root))]
+
+
 def run_of(path: str) -> tuple[str, str]:
     """(RUN, SOURCE) of RUN/documents/SOURCE, of a file there, and of removed/; ("", "") of what is
     no table of a run. A run is told by its records; none is looked for on a web server."""
-    if is_web(path):
-        return "", ""
     base, query = split_query(absolute(path))
     parts = base.rstrip("/").split("/")
     for at in (-2, -3):
         if len(parts) > -at and parts[at] in TABLES:
-            root = "/".join(parts[:at])
-            if exists(join(root, "_parts") + query):
-                return root + query, parts[at + 1]
+            root = "/".join(parts[:at]) + query
+            if _has_records(root):
+                return root, parts[at + 1]
     return "", ""
 
 
@@ -158,12 +161,15 @@ def _runs(paths: Iterable[str]) -> set[str]:
 
 def unfinished(path: str) -> str:
     """A line about a directory that is a run without its manifest; "" for any other."""
-    if is_web(path):
-        return ""
     root, query = split_query(path)
-    if exists(join(root, "manifest.json") + query) or not exists(join(root, "_parts") + query):
+    if not _has_records(path) or exists(join(root, "manifest.json") + query):
         return ""
     return f"{path}: an unfinished run (no manifest.json); finish it: the same `corpusmill` command"
+
+
+def _has_records(path: str) -> bool:
+    root, query = split_query(path)
+    return not is_web(path) and exists(join(root, "_parts/ingest") + query)
 
 
 def resolve_reader(

@@ -351,12 +351,15 @@ def test_only_a_finished_run_is_input(finished, tmp_path, capsys):
     assert main(["filter", str(run), "--steps", "fineweb", "--out", f"{run}/", *off]) == 2
     assert "sources.web.paths: from" in (said := capsys.readouterr().err)
     assert "where this run would write; give another --out" in said
+    table = {"format": "table", "paths": [str(run)]}
+    with pytest.raises(ConfigError, match=f"{run}: a run, .* name {run}/documents, or a source th"):
+        look_for_files(parse({"name": "t", "sources": {"docs": table}}))
     files = list_files(f"{run}/documents")
     (run / "manifest.json").unlink()
     mistake = f"{run}: an unfinished run (no manifest.json); finish it"
     assert main(["scrub", str(run), "--out", str(tmp_path / "none"), *off]) == 2
     assert capsys.readouterr().err.startswith(f"corpusmill: {mistake}")
-    for pattern in (f"{run}/documents/web", f"{run}/documents/*/*.parquet", files[0]):
+    for pattern in (str(run), f"{run}/documents/web", f"{run}/documents/*/*.parquet", files[0]):
         source = {"format": "table", "paths": [pattern]}
         with pytest.raises(ConfigError) as caught:
             look_for_files(parse({"name": "t", "sources": {"docs": source}}))

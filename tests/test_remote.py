@@ -32,7 +32,10 @@ def shard(n: int) -> bytes:
 
 FILES = {"bucket/web/a.warc.gz": shard(2000), "bucket/web/b.warc.gz": shard(3), "bucket/x": b""}
 FILES |= {"bucket/done/manifest.json": b"{}", "bucket/done/_parts/ingest/a.json": b"{}"}
-FILES |= {"bucket/done/documents/web/part-a.parquet": b"", "bucket/half/_parts/a.json": b"{}"}
+FILES |= {
+    "bucket/done/documents/web/part-a.parquet": b"",
+    "bucket/half/_parts/ingest/a.json": b"{}",
+}
 FILES |= {"bucket/half/documents/web/part-a.parquet": b""}
 
 
