@@ -92,7 +92,7 @@ def measure(texts: pa.ChunkedArray, config: C4) -> tuple[dict[str, pa.Array], pa
     """int64 columns, null for a null text, and the texts with the lines that are left. Of a line
     that more than one rule would remove only the first counts, in the order of `COUNTS`."""
     spans = spans_of(texts)
-    data, offsets, counts = clean_lines(  # type: ignore[call-arg]
+    data, offsets, counts = clean_lines(
         *line_arguments(spans),
         character_tables()[0],
         *_phrases(config),

@@ -128,6 +128,11 @@ def clean_lines(
         count = counts[d]
         for i in range(line_first[d], line_last[d]):
             count[LINES] += 1
+            if (
+                needs_end and line_start[i] == line_end[i]
+            ):  # of nothing but these there are millions
+                count[NO_END] += 1
+                continue
             last = line_token[i + 1] if i + 1 < line_last[d] else token_last[d]
             n_words, longest = line_words(chars, kinds, line_token[i], last)
             if longest > max_chars:

@@ -8,9 +8,13 @@ returns an array needs none: `uncounted`. One that does after all is not compile
 a `kernel` either, for an array that it got from there would never be freed.
 """
 
+from typing import Any
+
 from numba import njit
 
-kernel = njit(cache=True, nogil=True, _nrt=True)
-uncounted = njit(cache=True, nogil=True, _nrt=False)
-inlined = njit(cache=True, nogil=True, _nrt=False, inline="always")
+_numba: Any = njit  # numba's types do not know _nrt
+
+kernel = _numba(cache=True, nogil=True, _nrt=True)
+uncounted = _numba(cache=True, nogil=True, _nrt=False)
+inlined = _numba(cache=True, nogil=True, _nrt=False, inline="always")
 """`uncounted`, compiled into each caller: for what is called for every byte."""

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.characters import TERMINAL, character_traits
-from filters.compiled import kernel
+from filters.compiled import uncounted
 from filters.gopher_repeats import is_blank
 from filters.kernels import character_tables, slot_of, table_size
 from filters.rules import Bound, at_least, at_most, mark, quotient, with_signals
@@ -73,10 +73,14 @@ def measure(
     null text; for a text without lines they are 1, 0, 0, 0, so that `no_line` alone marks it.
     `spans`: of the texts, if their tokens are to be others than ours."""
     spans = spans or spans_of(texts)
-    counts = line_counts(
+    counts = np.zeros((len(texts), 6), np.int64)
+    most = int((spans.line_last - spans.line_first).max(initial=0))
+    # NumPy's zeros become memory when they are touched; numba's at once, 64 MB for 3 million lines.
+    seen, slots = np.zeros(table_size(most), np.uint64), np.empty(most, np.int64)
+    _count_lines(
         *spans[:2], spans.line_first, spans.line_last, spans.line_start, spans.line_end,
         spans.line_chars, spans.line_hash, character_tables()[0], character_traits(),
-        short_line_chars,
+        short_line_chars, seen, slots, counts,
     )  # fmt: skip
     n_lines, n_terminal, n_short, dup_chars, n_chars, n_newlines = counts.T
     n_tokens = spans.token_last - spans.token_first
@@ -94,8 +98,8 @@ def measure(
     }
 
 
-@kernel
-def line_counts(
+@uncounted
+def _count_lines(
     data: np.ndarray,
     offsets: np.ndarray,
     line_first: np.ndarray,
@@ -107,29 +111,30 @@ def line_counts(
     classes: np.ndarray,
     traits: np.ndarray,
     short: int,
-) -> np.ndarray:
-    """int64[documents, 6]: lines that are not blank, those that end a sentence, those of at most
-    `short` characters, characters in repeats of an earlier one; characters of all lines; line
-    ends."""
-    counts = np.zeros((len(offsets) - 1, 6), np.int64)
+    seen: np.ndarray,
+    slots: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """Writes counts[documents, 6]: lines that are not blank, those that end a sentence, those of at
+    most `short` characters, characters in repeats of an earlier one; characters of all lines; line
+    ends. `seen`, a table for the lines of any document, is empty before; `slots` has room for one
+    of each."""
     for d in range(len(counts)):
         base, first, last = offsets[d], line_first[d], line_last[d]
-        full = np.empty(last - first, np.int64)
+        table = seen[: table_size(last - first)]
         n = n_terminal = n_short = n_repeated = n_chars = n_ends = 0
         for i in range(first, last):
             n_chars += line_chars[i]
             n_ends += base + line_end[i] < offsets[d + 1]
             if is_blank(data, base + line_start[i], base + line_end[i], classes):
                 continue
-            full[n] = i
-            n += 1
             n_terminal += traits[last_code(data, base + line_end[i])] & TERMINAL != 0
             n_short += line_chars[i] <= short
-        seen = np.zeros(table_size(n), np.uint64)
-        for i in full[:n]:
             key = max(line_hash[i], np.uint64(1))
-            slot = slot_of(seen, key)
-            n_repeated += line_chars[i] if seen[slot] == key else 0
-            seen[slot] = key
+            slot = slot_of(table, key)
+            n_repeated += line_chars[i] if table[slot] == key else 0
+            table[slot], slots[n] = key, slot
+            n += 1
+        for slot in slots[:n] if d + 1 < len(counts) else slots[:0]:
+            table[slot] = 0
         counts[d] = n, n_terminal, n_short, n_repeated, n_chars, n_ends
-    return counts

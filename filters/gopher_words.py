@@ -23,7 +23,8 @@ def token_counts(
     """int64[documents, 4]: words, their characters, tokens with a letter, and how many different
     stop words occur (64 at most; `stop_words` are hashes)."""
     counts = np.zeros((len(token_first), 4), np.int64)
-    keys = np.zeros(table_size(len(stop_words)), np.uint64)
+    # Nearly empty: most tokens are then told apart by a branch that is nearly always right.
+    keys = np.zeros(table_size(64 * len(stop_words)), np.uint64)
     number = np.zeros(len(keys), np.uint64)
     for i in range(len(stop_words)):
         slot = slot_of(keys, stop_words[i])

@@ -198,13 +198,14 @@ def slot_of(keys: np.ndarray, key: np.uint64) -> np.int64:
 
 @uncounted
 def _same(a: np.ndarray, i: int, b: np.ndarray, j: int, n: int) -> bool:
-    for k in range(0, n, 256):  # by blocks, in which there is no branch
-        difference = np.uint8(0)
-        for m in range(k, min(k + 256, n)):
-            difference |= a[i + m] ^ b[j + m]
-        if difference:
+    eights = n - n % 8
+    for k in range(0, eights, 8):
+        if read_bytes(a, np.uint64(i + k), 8) != read_bytes(b, np.uint64(j + k), 8):
             return False
-    return True
+    difference = np.uint8(0)
+    for k in range(eights, n):
+        difference |= a[i + k] ^ b[j + k]
+    return difference == 0
 
 
 @kernel

@@ -208,8 +208,8 @@ def one_line(texts: pa.Array | pa.ChunkedArray, prefix_chars: int | None = None)
         texts = texts.combine_chunks()
     if prefix_chars is not None:
         texts = pc.utf8_slice_codeunits(texts, 0, prefix_chars)
-    lines = edited_texts(*_join_lines(*text_buffers(texts)), texts.is_null().to_numpy(False))
-    return pc.utf8_trim_whitespace(lines)
+    data, offsets = _join_lines(*text_buffers(texts))
+    return pc.utf8_trim_whitespace(edited_texts(data, offsets, texts.is_null().to_numpy(False)))
 
 
 @kernel

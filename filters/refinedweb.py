@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from filters.c4 import line_arguments
 from filters.characters import character_traits
 from filters.kernels import character_tables, text_buffers
-from filters.refinedweb_lines import ANYWHERE, COUNTS, END, START, correct_lines
+from filters.refinedweb_lines import ANYWHERE, COUNTS, END, START, correct_lines, pair_traits
 from filters.rules import Bound, at_most, edited_texts, mark, quotient, with_signals
 from filters.spans import spans_of, split
 from filters.tokens import KIND, SYMBOL
@@ -79,11 +79,12 @@ def measure(texts: pa.ChunkedArray, config: RefinedWeb) -> tuple[dict[str, pa.Ar
     """int64 columns and removed_word_fraction (float64; 0 for a text without words), null for a
     null text; and the texts as corrected."""
     spans = spans_of(texts)
-    data, offsets, counts = correct_lines(  # type: ignore[call-arg]
+    data, offsets, counts = correct_lines(
         *line_arguments(spans),
         spans.line_chars,
         character_tables()[0],
         character_traits(),
+        pair_traits(),
         *text_buffers(pa.array([c.lower() for c in config.counters], pa.string())),
         *_phrases(config),
         config.max_uppercase_fraction,

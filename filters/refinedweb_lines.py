@@ -1,10 +1,12 @@
 """Which lines RefinedWeb's corrections remove, and what they cut: the kernel of
 `filters.refinedweb`."""
 
+import functools
+
 import numpy as np
 
 from filters.c4_lines import line_words
-from filters.characters import ALNUM, DIGIT_SIGN, UPPER
+from filters.characters import ALNUM, DIGIT_SIGN, UPPER, character_traits
 from filters.compiled import kernel, uncounted
 from filters.kernels import SPACE, decode
 from filters.tokens import KIND, SYMBOL
@@ -15,6 +17,22 @@ COUNTS = (
     "n_one_word_lines", "n_cut_phrases",
 )  # fmt: skip
 WORDS, REMOVED, UPPERCASE, DIGITS, COUNTER, ONE_WORD, CUT = range(7)
+
+
+LONG = 0xFF  # of a pair of bytes: a character of three bytes or four begins here
+
+
+@functools.cache
+def pair_traits() -> np.ndarray:
+    """`character_traits` by the first two bytes of a character, uint8[256 << 8 | 256]; 0 for what
+    is none: every byte can be looked at as if a character began there. To step from one to the next
+    takes a branch on its width, which in junk is wrong every other time."""
+    traits = character_traits()
+    pairs = np.zeros((256, 256), np.uint8)
+    pairs[:0x80] = traits[:0x80, None]
+    pairs[0xC2:0xE0, 0x80:0xC0] = traits[0x80:0x800].reshape(-1, 64)
+    pairs[0xE0:] = LONG
+    return pairs.reshape(-1)
 
 
 @uncounted
@@ -123,6 +141,7 @@ def correct_lines(
     line_chars: np.ndarray,
     classes: np.ndarray,
     traits: np.ndarray,
+    pair_traits: np.ndarray,
     counters: np.ndarray,
     counter_offsets: np.ndarray,
     phrases: np.ndarray,
@@ -158,12 +177,13 @@ def correct_lines(
                 n_words += kinds[t] & KIND != SYMBOL
             count[WORDS] += n_words
             n_upper = n_digits = 0
-            at = start
-            while at < stop:
-                code, width = decode(data, at, stop)
-                n_upper += traits[code] & UPPER != 0
-                n_digits += traits[code] & DIGIT_SIGN != 0
-                at += width
+            for at in range(start, stop):
+                pair = (data[at] + 0) << 8 | data[min(at + 1, stop - 1)]
+                trait = pair_traits[pair]
+                if trait == LONG:
+                    trait = traits[decode(data, at, stop)[0]]
+                n_upper += trait & UPPER != 0
+                n_digits += trait & DIGIT_SIGN != 0
             n_pieces = line_words(chars, kinds, line_token[i], last)[0]
             fault = -1
             if n_upper > max_uppercase * line_chars[i]:

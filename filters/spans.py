@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.characters import UPPER, character_traits
-from filters.compiled import inlined, kernel, uncounted
+from filters.compiled import inlined, uncounted
 from filters.kernels import (
     IDEOGRAPH,
     OTHER,
@@ -42,7 +42,6 @@ from filters.tokens import (
     SYMBOL,
     is_abbreviated,
     is_contraction,
-    last_code,
     rest_of_chunk,
     symbol_at,
     word_at,
@@ -81,6 +80,8 @@ def spans_of(texts: pa.Array | pa.ChunkedArray) -> Spans:
     data, offsets = text_buffers(texts)
     known = _last
     if known is not None:
+        if data.ctypes.data == known.data.ctypes.data and np.array_equal(offsets, known.offsets):
+            return known  # the same memory, which `known` keeps from being another's
         rows = equal_rows(known.data, known.offsets, data, offsets)
         new = np.flatnonzero(rows < 0)
         if not len(new):
@@ -134,16 +135,23 @@ def split(data: np.ndarray, offsets: np.ndarray) -> Spans:
     no ellipsis, and no point after an initial, an abbreviation or within a word) and opens with the
     next word, whatever the lines.
     """
-    tables = character_tables()[0], character_traits()
-    found = _split(data, offsets, *tables, _abbreviations(), _room(offsets))
-    return Spans(data, offsets, *found)
+    return Spans(data, offsets, *_split(data, offsets, _abbreviations()))
 
 
-def _room(offsets: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Arrays of the most tokens and lines that there may be; only what is written becomes memory,
-    and in huge pages, which numba's own arrays do not ask for: a fifth of the time."""
+def _split(
+    data: np.ndarray, offsets: np.ndarray, abbreviations: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """The arrays of `Spans` from n_chars on. They have room for the most tokens and lines that may
+    be; only what is written becomes memory, and in huge pages, which numba's own arrays do not ask
+    for: a fifth of the time."""
+    n_chars = np.empty(len(offsets) - 1, np.int64)
+    ends = np.zeros((2, len(offsets)), np.int64)  # of tokens and lines
     types = (np.uint64, np.int32, np.int32, np.uint8, np.int32, np.int32, np.int32, np.uint64)
-    return tuple(np.empty(offsets[-1] - offsets[0], kind) for kind in (*types, np.int64))
+    room = [np.empty(offsets[-1] - offsets[0], kind) for kind in (*types, np.int64)]
+    tables = character_tables()[0], character_traits()
+    n, n_lines = _write_spans(data, offsets, *tables, abbreviations, n_chars, ends, *room)
+    firsts = ends[0, :-1], ends[0, 1:], ends[1, :-1], ends[1, 1:]
+    return n_chars, *firsts, *(a[:n] for a in room[:4]), *(a[:n_lines] for a in room[4:])
 
 
 @functools.cache
@@ -151,11 +159,8 @@ def _abbreviations() -> np.ndarray:
     """A table for `slot_of` of the hashes of ABBREVIATIONS."""
     words = ABBREVIATIONS.split()
     keys = np.zeros(table_size(len(words)), np.uint64)
-    tables = character_tables()[0], character_traits()
     for word in words:
-        data, offsets = text_buffers(pa.array([word]))
-        none = np.zeros(2, np.uint64)
-        key = _split(data, offsets, *tables, none, _room(offsets))[5][0]
+        key = _split(*text_buffers(pa.array([word])), np.zeros(2, np.uint64))[5][0]
         keys[slot_of(keys, key)] = key
     return keys
 
@@ -168,24 +173,29 @@ def _ends_line(code: int) -> bool:
     return code in (0x85, 0x2028, 0x2029)
 
 
-@kernel
-def _split(
+@uncounted
+def _write_spans(
     data: np.ndarray,
     offsets: np.ndarray,
     classes: np.ndarray,
     traits: np.ndarray,
     abbreviations: np.ndarray,
-    room: tuple[np.ndarray, ...],
-) -> tuple[np.ndarray, ...]:
-    n_docs = len(offsets) - 1
-    hashes, starts, chars, kinds, line_starts, line_ends, line_chars, line_hashes, line_tokens = (
-        room
-    )
-    ends = np.zeros((2, n_docs + 1), np.int64)  # of tokens and lines
-    doc_chars = np.zeros(n_docs, np.int64)
+    doc_chars: np.ndarray,
+    ends: np.ndarray,
+    hashes: np.ndarray,
+    starts: np.ndarray,
+    chars: np.ndarray,
+    kinds: np.ndarray,
+    line_starts: np.ndarray,
+    line_ends: np.ndarray,
+    line_chars: np.ndarray,
+    line_hashes: np.ndarray,
+    line_tokens: np.ndarray,
+) -> tuple[int, int]:
+    """(tokens, lines)."""
     n = n_lines = 0
     blank = hash_bytes(data, 0, 0, np.uint64(0))
-    for d in range(n_docs):
+    for d in range(len(offsets) - 1):
         first, end = offsets[d], offsets[d + 1]
         at = line = first
         line_token, line_before = n, 0
@@ -253,9 +263,9 @@ def _split(
                 ):
                     flags |= OPENS_SENTENCE
                 stop = NO_STOP
-                at, hashes[n], chars[n], kind = word_at(data, at, end, classes, traits)
+                at, hashes[n], chars[n], kind, last = word_at(data, at, end, classes, traits)
                 kinds[n] = kind | flags
-                upper = traits[last_code(data, at)] & UPPER != 0
+                upper = traits[last] & UPPER != 0
             n_chars += chars[n]
             n += 1
             glued = True
@@ -267,22 +277,7 @@ def _split(
             n_lines += 1
         doc_chars[d] = n_chars
         ends[0, d + 1], ends[1, d + 1] = n, n_lines
-    return (
-        doc_chars,
-        ends[0, :-1],
-        ends[0, 1:],
-        ends[1, :-1],
-        ends[1, 1:],
-        hashes[:n],
-        starts[:n],
-        chars[:n],
-        kinds[:n],
-        line_starts[:n_lines],
-        line_ends[:n_lines],
-        line_chars[:n_lines],
-        line_hashes[:n_lines],
-        line_tokens[:n_lines],
-    )
+    return n, n_lines
 
 
 @uncounted

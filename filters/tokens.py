@@ -42,11 +42,11 @@ ABBREVIATIONS = """
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-@uncounted
+@inlined
 def word_at(
     data: np.ndarray, at: int, end: int, classes: np.ndarray, traits: np.ndarray
-) -> tuple[int, np.uint64, int, int]:
-    """(end, hash, characters, kind) of the word that starts at data[at]."""
+) -> tuple[int, np.uint64, int, int, int]:
+    """(end, hash, characters, kind, last character) of the word that starts at data[at]."""
     start = at
     code, width = decode(data, at, end)
     first = before = classes[code]  # before: the class of the last character that is no mark
@@ -65,8 +65,9 @@ def word_at(
             goes_on = False
             if code == 0x3A and n_chars < 8 and _is_scheme(data, at, end):
                 link, more = link_end(data, at, end, classes)
-                return link, hash_bytes(data, start, link, _ODD), n_chars + more, ALPHA
-            if at + width < end:
+                h = hash_bytes(data, start, link, _ODD)
+                return link, h, n_chars + more, ALPHA, last_code(data, link)
+            if at + width < end and _may_join(code):
                 next_code = decode(data, at + width, end)[0]
                 after = classes[next_code]
                 if before in (LETTER, DIGIT) and after in (LETTER, DIGIT):
@@ -87,7 +88,15 @@ def word_at(
         last = code
         h = (h ^ (h >> np.uint64(29)) ^ np.uint64(code)) * _ODD
         at += width
-    return at, mix(h), n_chars, ALPHA if alpha else NUMBER
+    return at, mix(h), n_chars, ALPHA if alpha else NUMBER, last
+
+
+@inlined
+def _may_join(code: int) -> bool:
+    """Whether a symbol may be part of a word; `_joins` says when."""
+    if code < 0x80:
+        return code in (0x26, 0x27, 0x2C, 0x2D, 0x2E, 0x2F, 0x3A, 0x40, 0x5F)
+    return code in (0xAD, 0x2019)
 
 
 @uncounted
@@ -157,7 +166,7 @@ def link_end(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> tuple[
     return kept, n_kept
 
 
-@uncounted
+@inlined
 def symbol_at(
     data: np.ndarray, at: int, end: int, traits: np.ndarray
 ) -> tuple[int, np.uint64, int, int]:
@@ -167,14 +176,16 @@ def symbol_at(
     need no space after them, NO_STOP for anything else."""
     code, width = decode(data, at, end)
     h, n_chars = _ODD, 0
-    same = code
-    while same == code and (n_chars == 0 or not _stands_alone(code)):
+    while True:
         h = (h ^ (h >> np.uint64(29)) ^ np.uint64(code)) * _ODD
         n_chars += 1
         at += width
-        if at == end:
+        # Its last byte tells most symbols from the next character: a branch that is nearly always
+        # right. Those of the rest are wrong every other time in junk.
+        if at + width > end or data[at + width - 1] != data[at - 1]:
             break
-        same, width = decode(data, at, end)
+        if _stands_alone(code) or decode(data, at, end)[0] != code:
+            break
     stop = NO_STOP
     if code == 0x2E:
         stop = POINT if n_chars == 1 else NO_STOP
