@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from filters.compiled import inlined, kernel, uncounted
+from filters.compiled import inlined, uncounted
 from filters.kernels import decode, hash_bytes, mix
 from tokenizer.merges import merge, new_scratch
 from tokenizer.vocabulary import Vocabulary, find_pair, symbol_of
@@ -44,7 +44,6 @@ def new_memory() -> Memory:
     )
 
 
-@kernel
 def encode_batch(
     data: np.ndarray, offsets: np.ndarray, vocabulary: Vocabulary, memory: Memory
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -52,11 +51,18 @@ def encode_batch(
     n_docs = len(offsets) - 1
     ids = np.empty(offsets[n_docs] - offsets[0] + n_docs, np.int32)  # a token has a byte at least
     id_offsets = np.zeros(n_docs + 1, np.int64)
+    scratch = new_scratch(int(np.diff(offsets).max(initial=0)))
+    _encode(data, offsets, vocabulary, memory, scratch, ids, id_offsets)
+    return ids[: id_offsets[n_docs]], id_offsets
+
+
+@uncounted
+def _encode(data, offsets, vocabulary, memory, scratch, ids, id_offsets):
+    """Writes the ids of each document and where they end."""
     ascii_symbol, ascii_joined = vocabulary.ascii_symbol, vocabulary.ascii_joined
     starts_fixed, n_pieces = vocabulary.starts_fixed, vocabulary.n_pieces
-    scratch = new_scratch(MAX_CHUNK)
     n = np.int64(0)
-    for d in range(n_docs):
+    for d in range(len(offsets) - 1):
         at, end = np.int64(offsets[d]), np.int64(offsets[d + 1])
         empty = at == end
         while at < end:
@@ -97,12 +103,11 @@ def encode_batch(
                     _remember(data, chunk, at, slot, memory, ids, n, after)
                     n = after
             else:
-                n = merge(data, chunk, at, vocabulary, new_scratch(at - chunk), ids, n)
+                n = merge(data, chunk, at, vocabulary, scratch, ids, n)
         if not empty:
             ids[n] = vocabulary.eos
             n += 1
         id_offsets[d + 1] = n
-    return ids[:n], id_offsets
 
 
 @uncounted

@@ -5,7 +5,7 @@ a heap, in n log n steps.
 
 import numpy as np
 
-from filters.compiled import inlined, kernel, uncounted
+from filters.compiled import inlined, uncounted
 from filters.kernels import decode
 from tokenizer.vocabulary import find_pair, symbol_of
 
@@ -13,8 +13,7 @@ SCANNED = 64  # symbols up to which scanning is faster
 NEVER = np.int64(1 << 30)  # the rank of what does not merge
 
 
-@kernel
-def new_scratch(most):
+def new_scratch(most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Room for a chunk of so many bytes: symbols, where they begin, what each merges to with the
     next one, and at which rank; and for the heap, the symbols after and before each."""
     return (
