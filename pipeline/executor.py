@@ -255,15 +255,11 @@ class _Rank:
             yield {"result": result.result()}
 
 
-def run_ranks(
-    cluster: Cluster, n: int, function: Callable, args: dict[str, Any], *, gpus: bool = False
-) -> Any:
+def run_ranks(n: int, function: Callable, args: dict[str, Any], *, gpus: bool = False) -> Any:
     """`function(**args, say=...)` in n processes that torch.distributed can join, each with a core,
     or a core and a GPU; what the first returns. Plain actors: Ray Train would bring pandas, and
     decide on checkpoints and retries, which the training does itself. Raises what a rank raised,
     and StageError."""
-    if cluster.cores is None:
-        raise StageError(f"train.workers: {n} ranks need Ray; leave out --ray off, or use torchrun")
     import ray
     from ray.exceptions import RayActorError, RayTaskError
 

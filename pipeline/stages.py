@@ -66,9 +66,8 @@ def run_pipeline(
     manifest, which is also written. Raises ConfigError for files that are not there, before any
     work, and StageError."""
     look_for_files(run, out)
-    if run.train and until in (None, "train") and "://" in out:
-        where = "a local directory; use --until pack, and `python -m train.loop` on its rows"
-        raise ConfigError([f"--out {out}: training writes to {where}"])
+    if run.train and until in (None, "train"):
+        _check_training(run.train.workers, out, cluster)
     state = State(run, out, cluster, shards=shards)
     delete(join(state.out, "manifest.json"))  # a directory without one is not finished
     pieces = make_documents(state, document_stages(run, until))
@@ -97,6 +96,17 @@ def run_pipeline(
     drop_stale(state.out, state.records)
     write_manifest(state.out, manifest)
     return manifest
+
+
+def _check_training(n_ranks: int, out: str, cluster: Cluster) -> None:
+    mistakes = []
+    if "://" in out:
+        where = "a local directory; use --until pack, and `python -m train.loop` on its rows"
+        mistakes.append(f"--out {out}: training writes to {where}")
+    if n_ranks > 1 and cluster.cores is None:
+        mistakes.append(f"train.workers: {n_ranks} ranks need Ray; leave out --ray off")
+    if mistakes:
+        raise ConfigError(mistakes)
 
 
 def run_trial(run: Run, out: str, cluster: Cluster, shards: list[Shard]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from pipeline.executor import Cluster, make_task, run_ranks, run_stage
+from pipeline.executor import make_task, run_ranks, run_stage
 from pipeline.identity import code_version
 from pipeline.ledger import conserve
 from pipeline.mixture import Mixture
@@ -133,7 +133,6 @@ def train_task(
     config: Train,
     tokenizer: str,
     folder: str,
-    cluster: Cluster,
 ) -> dict[str, Any]:
     """Trains in `folder`, which keeps checkpoints and metrics: a run that was killed goes on from
     its last checkpoint."""
@@ -145,7 +144,7 @@ def train_task(
     if config.workers == 1:
         figures = train(**args)
     else:
-        figures = run_ranks(cluster, config.workers, train, args, gpus=config.device == "cuda")
+        figures = run_ranks(config.workers, train, args, gpus=config.device == "cuda")
     figures["checkpoint"] = figures["checkpoint"] and Path(figures["checkpoint"]).name
     return {"figures": figures}
 
@@ -167,7 +166,6 @@ def train_model(state: State, packed: Packed, tokenizer: str) -> dict[str, Any]:
     }
     task = make_task("train", train_task, args, inputs, config, code_version(*TRAIN_CODE))
     args["folder"] = join(state.out, "train", task.key[:10])
-    args["cluster"] = state.cluster
     # In this process: its progress is to be seen, and torch may have all cores.
     state.records["train"] = run_stage(Cluster(None), state.out, "train", [task])
     return state.records["train"][0]["counts"]["figures"]

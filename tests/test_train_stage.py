@@ -70,7 +70,7 @@ def test_two_ranks_on_ray_train_as_one_process_does(shard, tmp_path, capfd):
         with pytest.raises(StageError, match="4 ranks want as many CPUs; Ray has 2"):
             run(shard, tmp_path / "four", cluster, workers=4)
         with pytest.raises(ValueError, match="rank 1 is not well"):
-            run_ranks(cluster, 2, unwell, {"seconds": 60})
+            run_ranks(2, unwell, {"seconds": 60})
     assert two["final_loss"] == pytest.approx(one["final_loss"], abs=1e-4)
     first, second = (log(tmp_path / name) for name in ("one", "two"))
     assert len(first) == len(second) == 6
@@ -96,7 +96,7 @@ def test_a_training_on_an_object_store_is_refused_before_any_work(shard):
 
 
 def test_ranks_without_ray_are_refused(shard, tmp_path):
-    with pytest.raises(StageError, match="2 ranks need Ray; leave out --ray off"):
+    with pytest.raises(config.ConfigError, match="2 ranks need Ray; leave out --ray off"):
         run(shard, tmp_path, Cluster(None), workers=2)
     with pytest.raises(config.ConfigError, match=r"workers: 3 is not a multiple of tensor_para"):
         run(shard, tmp_path, Cluster(None), workers=3, tensor_parallel=2)
