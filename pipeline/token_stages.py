@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from pipeline.executor import make_task, run_ranks, run_stage
+from pipeline.executor import Cluster, make_task, run_ranks, run_stage
 from pipeline.identity import code_version
 from pipeline.ledger import conserve
 from pipeline.mixture import Mixture
