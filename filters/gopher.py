@@ -6,7 +6,7 @@ thresholds were applied with these denominators wherever datatrove was (FineWeb)
 that can be checked against another tool is worth more than a reading that nobody runs. Stop words
 are counted once each, in lower case only. What a token is: `spans.split`. The rules were made for
 English: a text in Chinese has words of one character, and no stop words.
-Speed on web pages, one core, after the split: quality 200 MB/s, repetition 83 MB/s.
+Speed on web pages, one core, after the split: quality 375 MB/s, repetition 83 MB/s.
 """
 
 from dataclasses import dataclass, fields

@@ -4,7 +4,7 @@ Definitions: Rae et al. 2021 (arXiv 2112.11446), section A.1.1, as datatrove 0.1
 Repeats are found by 64-bit hashes: among a million n-grams a wrong one has a chance of 3e-8.
 Only n-grams whose two (n-1)-grams both repeat are looked at, for no other can repeat; past n = 4
 that leaves little to do in ordinary text. Speed on English books, one core: lines and paragraphs
-450 MB/s, n-grams of all nine sizes 100 MB/s.
+1,200 MB/s, n-grams of all nine sizes 70 MB/s.
 """
 
 import numpy as np

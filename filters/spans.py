@@ -3,8 +3,8 @@
 The definitions are those of datatrove 0.10.1, whose decisions the presets are judged by, but for
 the split into tokens and sentences, which replaces spaCy by rules on Unicode classes. `spans_of`
 keeps the last batch: the steps that follow each other in a run see the same texts, or what is
-left of them, and those are not split again. Speed on web pages, one core: 95 MB/s; texts that
-were split before 3 GB/s.
+left of them, and those are not split again. Speed on web pages, one core: 150 MB/s; texts that
+were split before 4.7 GB/s, and nothing where they are the same memory.
 """
 
 import functools
