@@ -173,10 +173,11 @@ def test_ccnet_text():
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<〈"), max_size=40))
 def test_ccnet_text_is_the_reference_s(text: str):
+    """But for what may look like <s>."""
     expected = [" ".join(ccnet_reference(line).split()) for line in text.split("\n")]
-    assert ccnet(text.replace("<", "")) == ["\n".join(e for e in expected if e).replace("<", "")]
+    assert ccnet(text) == ["\n".join(e for e in expected if e)]
 
 
 @pytest.fixture(scope="module")
