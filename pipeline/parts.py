@@ -102,11 +102,12 @@ def read_tables(
     root: str, path: str, columns: list[str] | None = None, batch_bytes: int = 32 << 20
 ) -> Iterator[pa.Table]:
     """A part's rows in order, row group by row group, in tables of about `batch_bytes` of text at
-    most."""
+    most. In this thread alone: a task has one core, and a thread of Arrow's that lets go of the
+    last bytes while Python is ending aborts the process."""
     with open_input(located(root, path)) as file:
         reader = pq.ParquetFile(file)
         for group in range(reader.num_row_groups):
-            table = reader.read_row_group(group, columns=columns).combine_chunks()
+            table = reader.read_row_group(group, columns, use_threads=False).combine_chunks()
             pieces = max(1, -(-table.nbytes // batch_bytes))
             rows = -(-table.num_rows // pieces)
             for start in range(0, table.num_rows, max(rows, 1)):
@@ -122,7 +123,7 @@ def read_rows(root: str, path: str, column: str, rows: np.ndarray) -> list[Any]:
         ends = np.cumsum(sizes)
         groups = np.searchsorted(ends, rows, "right")
         for group in np.unique(groups).tolist():
-            values = reader.read_row_group(group, columns=[column])[column]
+            values = reader.read_row_group(group, [column], use_threads=False)[column]
             first = int(ends[group]) - sizes[group]
             found += values.take(pa.array(rows[groups == group] - first)).to_pylist()
     return found

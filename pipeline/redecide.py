@@ -133,7 +133,7 @@ def _texts(root: str, paths: list[str]) -> Callable[[np.ndarray], pa.Array]:
     def read(number: int) -> pa.Array:
         path, group = groups[number]
         with open_input(join(root, path)) as file:
-            table = pq.ParquetFile(file).read_row_group(group, columns=["text"])
+            table = pq.ParquetFile(file).read_row_group(group, ["text"], use_threads=False)
         return table["text"].combine_chunks()
 
     def texts(rows: np.ndarray) -> pa.Array:

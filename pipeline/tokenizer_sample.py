@@ -63,7 +63,7 @@ def group_sizes(root: str, sources: list[Documents], mixture: Mixture | None) ->
         found: Counter[str] = Counter()
         for path in documents.paths:
             with open_input(located(root, path)) as file:
-                table = pq.ParquetFile(file).read(columns=["id", *columns_of(split)])
+                table = pq.ParquetFile(file).read(["id", *columns_of(split)], use_threads=False)
             found.update(groups_of(documents.source, table.combine_chunks(), split).to_pylist())
         for group, n in found.items():
             sizes[group] = documents.n_bytes * n / found.total()
@@ -100,7 +100,7 @@ def _chosen(
         with open_input(located(root, path)) as file:
             reader = pq.ParquetFile(file)
             for i in range(reader.num_row_groups):
-                table = reader.read_row_group(i, columns=["id", *columns_of(split)])
+                table = reader.read_row_group(i, ["id", *columns_of(split)], use_threads=False)
                 table = table.combine_chunks()
                 groups = groups_of(documents.source, table, split)
                 groups = groups.to_numpy(zero_copy_only=False).astype(str)
@@ -108,5 +108,5 @@ def _chosen(
                 place = hash_strings(table["id"], np.uint64(seed)).astype(np.float64) / 2.0**64
                 rows = np.flatnonzero((place < limit) | (limit >= 1))
                 if len(rows):
-                    texts = reader.read_row_group(i, columns=["text"])["text"]
+                    texts = reader.read_row_group(i, ["text"], use_threads=False)["text"]
                     yield groups[rows], pc.take(texts, pa.array(rows)).combine_chunks()

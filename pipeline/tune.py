@@ -185,7 +185,8 @@ def _text(path: str, row: int) -> str | None:
         for group in range(reader.num_row_groups):
             n = reader.metadata.row_group(group).num_rows
             if row < n:
-                return reader.read_row_group(group, ["text"])["text"][row].as_py()
+                texts = reader.read_row_group(group, ["text"], use_threads=False)["text"]
+                return texts[row].as_py()
             row -= n
     raise AssertionError(f"{path}: no row {row}")
 

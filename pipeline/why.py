@@ -73,10 +73,11 @@ def _matching(root: str, path: str, keys: tuple[str, ...], wanted: str) -> list[
     with open_input(join(root, path)) as file:
         reader = pq.ParquetFile(file)
         for group in range(reader.num_row_groups):
-            table = reader.read_row_group(group, columns=list(keys))
+            table = reader.read_row_group(group, list(keys), use_threads=False)
             mask = pc.or_kleene(*(pc.equal(table[key], wanted) for key in keys))
             if pc.any(mask).as_py():
-                rows = reader.read_row_group(group).filter(pc.fill_null(mask, False))
+                rows = reader.read_row_group(group, use_threads=False)
+                rows = rows.filter(pc.fill_null(mask, False))
                 out += rows.to_pylist()
     return out
 

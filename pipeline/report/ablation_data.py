@@ -38,6 +38,6 @@ def _rows(path: str) -> Rows:
         raise ValueError(f"{path}: no such table; run `corpusmill ablate` first")
     try:
         with open_input(path) as file:
-            return pq.read_table(file).to_pylist()
+            return pq.ParquetFile(file).read(use_threads=False).to_pylist()
     except pa.ArrowException as error:
         raise ValueError(f"{path}: damaged ({error}); run `corpusmill ablate` again") from None

@@ -74,7 +74,8 @@ def read_parquet(
             if not groups:
                 return
             names = [n for n in table.schema_arrow.names if not columns.only or n in columns.only]
-            for batch in table.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
+            batches = table.iter_batches(_BATCH_ROWS, groups, columns=names, use_threads=False)
+            for batch in batches:
                 for values in _rows(batch):
                     yield _located(f"{row:09d}", values)
                     row += 1
