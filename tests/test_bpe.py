@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from filters.kernels import text_buffers
 from tokenizer import bpe
 from tokenizer.encode import encode, load
+from tokenizer.merges import new_scratch
 from tokenizer.train import Tokenizer, train_tokenizer
 from tokenizer.vocabulary import read_vocabulary
 
@@ -88,6 +89,15 @@ def test_scan_and_heap_merge_alike(trained):
         expected = load(trained).encode(text)
         assert encode(pa.array([text]), trained)[0].as_py()[:-1] == expected
         assert len(expected) < n  # something was merged
+
+
+def test_long_chunks_take_room_and_change_no_other_document(trained, monkeypatch):
+    rooms = []
+    monkeypatch.setattr(bpe, "new_scratch", lambda n: rooms.append(n) or new_scratch(n))
+    texts = ["the fox", f"a{' ' * 90}fox", "", " " * 4000, f"the{' ' * 500}"]
+    rows = encode(pa.array(texts), trained).to_pylist()
+    assert rooms[0] == bpe.MAX_CHUNK < rooms[1] < rooms[-1]
+    assert rows == encode(pa.array(texts), trained, "sentencepiece").to_pylist()
 
 
 def test_what_is_remembered_changes_no_id(trained, monkeypatch):

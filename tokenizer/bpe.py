@@ -51,18 +51,22 @@ def encode_batch(
     n_docs = len(offsets) - 1
     ids = np.empty(offsets[n_docs] - offsets[0] + n_docs, np.int32)  # a token has a byte at least
     id_offsets = np.zeros(n_docs + 1, np.int64)
-    scratch = new_scratch(int(np.diff(offsets).max(initial=0)))
-    _encode(data, offsets, vocabulary, memory, scratch, ids, id_offsets)
+    d, room = 0, MAX_CHUNK
+    while d < n_docs:
+        scratch = new_scratch(room)
+        d, room = _encode(data, offsets, vocabulary, memory, scratch, ids, id_offsets, d)
     return ids[: id_offsets[n_docs]], id_offsets
 
 
 @uncounted
-def _encode(data, offsets, vocabulary, memory, scratch, ids, id_offsets):
-    """Writes the ids of each document and where they end."""
+def _encode(data, offsets, vocabulary, memory, scratch, ids, id_offsets, d):
+    """Writes the ids of the documents from d on, and where they end. Returns the first that is left
+    because a chunk of it is too long for `scratch`, and room for it and those a quarter longer, so
+    that few documents are begun again; (documents, 0) if none is."""
     ascii_symbol, ascii_joined = vocabulary.ascii_symbol, vocabulary.ascii_joined
     starts_fixed, n_pieces = vocabulary.starts_fixed, vocabulary.n_pieces
-    n = np.int64(0)
-    for d in range(len(offsets) - 1):
+    n = id_offsets[d]
+    while d < len(offsets) - 1:
         at, end = np.int64(offsets[d]), np.int64(offsets[d + 1])
         empty = at == end
         while at < end:
@@ -102,12 +106,16 @@ def _encode(data, offsets, vocabulary, memory, scratch, ids, id_offsets):
                     after = merge(data, chunk, at, vocabulary, scratch, ids, n)
                     _remember(data, chunk, at, slot, memory, ids, n, after)
                     n = after
-            else:
+            elif at - chunk < scratch[0].shape[1]:
                 n = merge(data, chunk, at, vocabulary, scratch, ids, n)
+            else:
+                return d, (at - chunk) * 5 // 4
         if not empty:
             ids[n] = vocabulary.eos
             n += 1
-        id_offsets[d + 1] = n
+        d += 1
+        id_offsets[d] = n
+    return d, 0
 
 
 @uncounted
